@@ -1,0 +1,59 @@
+"""Every error that streamsample raises on purpose.
+
+Each one says in a single line what is wrong, the numbers, and the way out, and
+subclasses the standard exception that a caller would catch anyway.
+"""
+
+from __future__ import annotations
+
+
+class StreamsampleError(Exception):
+    """Base of every error below; the command line prints it as one line and exits with 1."""
+
+
+class PosteriorError(StreamsampleError, ValueError):
+    """The parameters, or the cells they are applied to, are not usable."""
+
+
+class DataError(StreamsampleError, ValueError):
+    """The observed counts, or their annotation, are not usable."""
+
+
+class FitError(StreamsampleError, ValueError):
+    """The fit can't be started, or did not end in usable draws."""
+
+
+class SelectionError(StreamsampleError, IndexError):
+    """An index, a range or a name that the axes do not have."""
+
+
+class BudgetError(StreamsampleError, MemoryError):
+    """What was asked for does not fit into the memory that may be used."""
+
+
+class PlanError(StreamsampleError, ValueError):
+    """No plan exists for these parameters and this target."""
+
+
+class CountOverflow(StreamsampleError, OverflowError):
+    """A count does not fit the integer type that it has to be stored in."""
+
+
+class StoreError(StreamsampleError, OSError):
+    """The output can't be written or read."""
+
+
+class OutputExists(StoreError, FileExistsError):
+    """There is a file of that name already, and nobody said that it may be replaced."""
+
+
+class CorruptSlab(StoreError):
+    """Stored counts are not the ones that the manifest promises."""
+
+
+class MissingExtra(StreamsampleError, ImportError):
+    """An optional dependency is needed for what was asked."""
+
+
+class Interrupted(StreamsampleError):
+    """Stopped early by a signal or a full disk; the command line exits with 75."""
