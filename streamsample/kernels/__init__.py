@@ -1,0 +1,1 @@
+"""Compiled kernels: integers and arrays in, ``out`` last, a status back."""

@@ -1,0 +1,324 @@
+"""Tier 2: the quantile of one negative binomial in float64, with a bound that says when it is certain.
+
+Small quantiles are summed upwards from P(0). Others are searched for: F(k), or 1 - F(k) where that is the smaller,
+is a prefactor in Loader's saddle-point form times a continued fraction of positive terms, whose successive
+convergents bracket it, so that the truncation error is known and not guessed. `docs/kernel.md` has the maths.
+
+The notation of the incomplete beta function is used throughout: ``a = k + 1``, ``b = phi``, ``p = phi/(phi + m)``,
+``q = m/(phi + m)``; ``F(k) = I_p(b, a)`` and ``1 - F(k) = I_q(a, b)``. Errors are relative and in units of U = 2**-53
+unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from streamsample.kernels.elementary import (
+    DEVIANCE_ERROR,
+    EXP_ERROR,
+    LOG_ERROR,
+    STIRLING_ERROR,
+    STIRLING_ERROR_SMALL,
+    U,
+    deviance,
+    exp,
+    log1p,
+    stirling,
+)
+from streamsample.kernels.jit import kernel
+
+CERTAIN, UNDECIDED, OVERFLOW, BEYOND = 0, 1, 2, 3
+COUNT_MAX = 2**32 - 1
+
+# Poisson is the limit of large phi. At 1e40 the two differ by less than (k + m)**2 / 1e40 < 1e-20, far below any
+# bound used here, so one set of formulas serves both; tier 3 uses the Poisson's own.
+POISSON_PHI = 1e40
+
+SUM_MEAN = 64.0  # up to this mean summing from 0 is at least as fast as the search
+SUM_TERMS = 256  # summing stops here; the search starts from what it has shown
+CHAIN_PHI = 64.0  # below, the upper tail is reduced to phi <= 1 by a finite sum of positive terms
+SMALLEST_EXPONENT = -690.0  # exp of less is taken as 0 with an absolute error of 1e-299: nothing is ever subnormal
+WALK = 64  # neighbours visited by the recurrence before another continued fraction is cheaper
+
+
+@kernel
+def sum_upwards(m, phi, u):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
+    """Sum P(0) + P(1) + ... until it reaches u; (k, status).
+
+    Every term is positive, so the relative error of the sum is at most that of its worst term:
+    the exponent's for P(0), six roundings a step, and one an addition.
+    """
+    exponent = phi * log1p(m / phi)
+    if exponent > -SMALLEST_EXPONENT:
+        return -1, BEYOND
+    error = EXP_ERROR + (LOG_ERROR + 4.0) * exponent
+    q = m / (phi + m)
+    term = exp(-exponent)
+    total = term
+    near = u * (1.0 - 2.0**-36)  # (error + 7 SUM_TERMS) U < 2**-36 for every exponent met here
+    k = 0
+    while total < near:
+        if k == SUM_TERMS:
+            return k, BEYOND
+        term *= (phi + k) * q / (k + 1.0)
+        total += term
+        k += 1
+    while True:
+        bound = total * ((error + 7.0 * k) * U)
+        if total - bound >= u:
+            return k, CERTAIN
+        if total + bound >= u:
+            return k, UNDECIDED
+        term *= (phi + k) * q / (k + 1.0)
+        total += term
+        k += 1
+
+
+@kernel
+def prefactor(a, m, phi):  # type: ignore[no-untyped-def]
+    """``q**a p**b / B(a, b)``, and its error.
+
+    Loader's form: ``sqrt(a b / (2 pi (a + b))) exp(f(a + b) - f(a) - f(b) - D)`` with the deviance
+    ``D = n p h((b - n p)/(n p)) + n q h((a - n q)/(n q))``, n = a + b: both parts positive, no cancellation at all.
+    """
+    r = a - m
+    n = a + phi
+    h1, c1 = deviance(-r / n)
+    h2, c2 = deviance(phi * r / (m * n))
+    w1 = phi * n / (phi + m)
+    w2 = n * m / (phi + m)
+    d = w1 * h1 + w2 * h2
+    exponent = stirling(n) - stirling(a) - stirling(phi) - d
+    if exponent < SMALLEST_EXPONENT:
+        return 0.0, 0.0
+    rest = 2.0 * STIRLING_ERROR + (STIRLING_ERROR if phi >= 1.0 else STIRLING_ERROR_SMALL) + EXP_ERROR + 16.0
+    error = (DEVIANCE_ERROR + 6.0) * d + 6.0 * (w1 * c1 + w2 * c2) + rest
+    root = math.sqrt(a * (phi / n) * (1.0 / (2.0 * math.pi)))
+    return root * exp(exponent), error
+
+
+@kernel
+def convergents(a, b, x, slack, last, floor):  # type: ignore[no-untyped-def]
+    """DiDonato and Morris' continued fraction of ``I_x(a, b)`` over its prefactor: (value, error).
+
+    ``slack = a - (a + b) x >= -1/2``. Terms up to index `last` are positive: convergents bracket the value.
+    Two recurrences of positive numbers, 14 roundings an index; stops when the bracket is as narrow as their error,
+    or `floor` relative.
+    """
+    x2 = x * x
+    above, below = 1.0, a / (a + 1.0) * (slack + 1.0)  # numerator and denominator of the first convergent
+    above_1, below_1 = 0.0, 1.0
+    n = 1.0
+    value = above / below
+    gap = value
+    while n < last:
+        c = 1.0 / (a + 2.0 * n - 1.0)
+        alpha = ((a + n - 1.0) * c) * ((a + b + n - 1.0) * c) * (n * (b - n)) * x2
+        beta = n + n * (b - n) * x * c + (a + n) / (a + 2.0 * n + 1.0) * (slack + 1.0 + n * (2.0 - x))
+        above, above_1 = beta * above + alpha * above_1, above
+        below, below_1 = beta * below + alpha * below_1, below
+        n += 1.0
+        newer = above / below
+        gap = abs(newer - value)
+        value = newer
+        if gap <= value * max(floor, 4.0 * n * U):
+            break
+        if below > 2.0**400:  # rescale by a power of two: exact
+            above *= 2.0**-400
+            below *= 2.0**-400
+            above_1 *= 2.0**-400
+            below_1 *= 2.0**-400
+    if n == b:  # the next element is 0: the fraction has ended, and the value is exact
+        gap = 0.0
+    return value, gap / value / U + 16.0 * n + 16.0
+
+
+@kernel
+def stieltjes(a, b, w):  # type: ignore[no-untyped-def]
+    """``2F1(1 - b, 1; a + 1; -w)`` for 0 < b <= 1 by Gauss' continued fraction: (value, error).
+
+    All its elements are positive, so that convergents bracket the value.
+    """
+    above, above_1 = 1.0, 1.0
+    below, below_1 = 1.0 + (1.0 - b) / (a + 1.0) * w, 1.0
+    value = above / below
+    gap = value
+    j = 1.0
+    while j < 1e5:
+        even = j * (a + b + j - 1.0) / ((a + 2.0 * j - 1.0) * (a + 2.0 * j)) * w
+        above, above_1 = above + even * above_1, above
+        below, below_1 = below + even * below_1, below
+        odd = (1.0 - b + j) * (a + j) / ((a + 2.0 * j) * (a + 2.0 * j + 1.0)) * w
+        above, above_1 = above + odd * above_1, above
+        below, below_1 = below + odd * below_1, below
+        j += 1.0
+        value = above / below
+        gap = abs(value - above_1 / below_1)
+        if gap <= value * (8.0 * j * U):
+            break
+        if below > 2.0**400:
+            above *= 2.0**-400
+            below *= 2.0**-400
+            above_1 *= 2.0**-400
+            below_1 *= 2.0**-400
+    return value, gap / value / U + 24.0 * j + 16.0
+
+
+@kernel
+def upper_chain(a, m, phi, front):  # type: ignore[no-untyped-def]
+    """``I_q(a, b)`` for moderate b, given its prefactor: (value, error).
+
+    ``I_q(a, b) = I_q(a, b - 1) + q**a p**(b-1) / ((b - 1) B(a, b - 1))`` down to 0 < b <= 1: positive terms only.
+    """
+    steps = math.ceil(phi) - 1.0
+    b = phi - steps  # exact
+    p = phi / (phi + m)
+    total = 0.0
+    term = front
+    if steps > 0.0:
+        term = front / (p * (a + phi - 1.0))
+        total = term
+        i = steps - 1.0
+        while i > 0.0:
+            term *= (b + i) / (p * (a + b + i - 1.0))
+            total += term
+            i -= 1.0
+        term *= b  # the prefactor for the b that is left
+    value, error = stieltjes(a, b, m / phi)
+    return total + term * value / (a * p), error + 8.0 * steps + 16.0
+
+
+@kernel
+def evaluate(k, m, phi, u):  # type: ignore[no-untyped-def]
+    """``F(k) - u`` with an absolute error, P(k) with a relative one, and the tail used: (d, e, pmf, r, tail)."""
+    a = k + 1.0
+    front, error = prefactor(a, m, phi)
+    total = phi + m
+    pmf = front / ((phi + k) * (m / total))
+    slack = phi * (m - a) / total
+    if slack >= -0.5:
+        value, cut = convergents(phi, a, phi / total, slack, a, 0.0)
+        tail = front * value
+        d = tail - u
+    elif phi > CHAIN_PHI:
+        value, cut = convergents(a, phi, m / total, -slack, phi, 0.0)
+        tail = front * value
+        d = (1.0 - u) - tail  # 1 - u is exact
+    else:
+        tail, cut = upper_chain(a, m, phi, front)
+        d = (1.0 - u) - tail
+    error += 4.0
+    return d, tail * ((error + cut) * U) + abs(d) * U + 1e-299, pmf, (error + 4.0) * U, tail
+
+
+@kernel
+def first_guess(m, phi, u):  # type: ignore[no-untyped-def]
+    """Somewhere near the quantile; nothing rests on it but the time that the search takes."""
+    v = min(u, 1.0 - u)
+    t = math.sqrt(-2.0 * math.log(v))
+    z = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
+    if u < 0.5:
+        z = -z
+    if phi > 8.0:  # Cornish and Fisher
+        p, q = phi / (phi + m), m / (phi + m)
+        skew = (1.0 + q) / math.sqrt(phi * q)
+        kurtosis = 6.0 / phi + p * p / (phi * q)
+        x = z + (z * z - 1.0) * skew / 6.0
+        x += (z * z * z - 3.0 * z) * kurtosis / 24.0 - (2.0 * z * z * z - 5.0 * z) * skew * skew / 36.0
+        return m + math.sqrt(m + m * m / phi) * x - 0.5
+    root = 1.0 - 1.0 / (9.0 * phi) + z / (3.0 * math.sqrt(phi))  # Wilson and Hilferty, for the gamma part
+    if root > 0.3:
+        return m * root * root * root
+    return m / phi * (0.56 + 0.44 * phi) * math.exp(math.log(u) / phi)
+
+
+@kernel
+def search(m, phi, u, low):  # type: ignore[no-untyped-def]
+    """Find the quantile, known to be above `low`; (k, status)."""
+    high = np.float64(COUNT_MAX) + 1.0  # F(high) >= u is not known: reaching it means an overflow
+    k = np.floor(first_guess(m, phi, u))
+    status = UNDECIDED
+    for _ in range(200):
+        k = min(max(k, low + 1.0), high - 1.0)
+        d, e, pmf, r, tail = evaluate(k, m, phi, u)
+        if abs(d) <= 0.25 * WALK * pmf or high - low <= WALK:
+            return walk(k, d, e, pmf, r, m, phi)
+        if d > e:
+            high = k
+        elif d < -e:
+            low = k
+        else:
+            return np.int64(k), status
+        if low >= np.float64(COUNT_MAX):
+            return np.int64(COUNT_MAX), OVERFLOW
+        k = np.floor(step(k, pmf, tail, m, phi, u))
+        if not (k > low and k < high):
+            k = np.floor(low + 0.5 * (high - low)) if high < 4.0 * (low + 16.0) else np.floor(4.0 * (low + 8.0))
+    return np.int64(k), status
+
+
+@kernel
+def step(k, pmf, tail, m, phi, u):  # type: ignore[no-untyped-def]
+    """Newton's next k, on the logarithm of the smaller tail, which is nearly straight."""
+    if pmf <= 0.0 or tail <= 0.0:
+        return -1.0
+    if phi * (m - k - 1.0) / (phi + m) >= -0.5:
+        change = (math.log(u) - math.log(tail)) * tail / pmf
+        if phi < 1.0:  # F grows like a power of k
+            return k * math.exp(min(change / max(k, 1.0), 40.0))
+        return k + change
+    return k + (math.log(tail) - math.log(1.0 - u)) * tail / pmf
+
+
+@kernel
+def walk(k, d, e, pmf, r, m, phi):  # type: ignore[no-untyped-def]
+    """Step from neighbour to neighbour until F(y - 1) < u <= F(y); (y, status).
+
+    d = F(k) - u within e; pmf = P(k) within a relative r. Each step adds the error of the term that it adds.
+    """
+    q = m / (phi + m)
+    while d >= 0.0:
+        if k == 0.0:
+            return np.int64(0), CERTAIN if d > e else UNDECIDED
+        before = d - pmf
+        spread = e + (pmf * r + 2.0 * U * abs(before))
+        if before < 0.0:
+            return np.int64(k), CERTAIN if d > e and before < -spread else UNDECIDED
+        d, e = before, spread
+        pmf *= k / ((phi + k - 1.0) * q)
+        r += 6.0 * U
+        k -= 1.0
+    while True:
+        if not d <= -e:
+            return np.int64(k), UNDECIDED
+        if k >= np.float64(COUNT_MAX):
+            return np.int64(COUNT_MAX), OVERFLOW
+        pmf *= (phi + k) * q / (k + 1.0)
+        r += 6.0 * U
+        k += 1.0
+        d += pmf
+        e += pmf * r + 2.0 * U * abs(d)
+        if d >= 0.0:
+            return np.int64(k), CERTAIN if d > e else UNDECIDED
+
+
+@kernel
+def quantile(m, phi, u):  # type: ignore[no-untyped-def]
+    """``min {k : F(k; m, phi) >= u}`` and how sure that is: (k, status).
+
+    CERTAIN: k is the quantile. UNDECIDED: it is k or a neighbour, for tier 3 to say. OVERFLOW: above 2**32 - 1.
+    m in [0, 1e7]; phi in [1e-6, 1e12] or inf; u an odd multiple of 2**-53.
+    """
+    if m == 0.0:
+        return np.int64(0), CERTAIN
+    phi = min(phi, POISSON_PHI)
+    low = -1.0
+    if m <= SUM_MEAN or phi <= 1.0:
+        k, status = sum_upwards(m, phi, u)
+        if status == CERTAIN:
+            return np.int64(k), status
+        # Not reached; or too near a step for a sum, whose error is relative to F: then 1 - F may still tell.
+        low = np.float64(k) - (1.0 if status == UNDECIDED else 0.0)
+    return search(m, phi, u, low)

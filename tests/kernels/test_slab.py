@@ -1,0 +1,132 @@
+"""The slab kernel's paths agree with each other, on every processor and in every rounding of subnormal numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+from numba import prange
+
+from streamsample.bins import MOST_BINS, lay_out
+from streamsample.exact import settle
+from streamsample.kernels.negbin import quantile
+from streamsample.kernels.philox import uniform_at
+from streamsample.kernels.slab import BLOCK, NARROW, fill_slab
+from streamsample.posterior import Posterior
+from streamsample.stream import CountStream, key_words
+
+
+@numba.njit(error_model="numpy", parallel=True)
+def _one_by_one(mu, phi, alpha, size_factor, group, key, out):
+    """Every count by tier 2 alone."""
+    for n in prange(out.shape[1]):
+        for s in range(out.shape[0]):
+            for t in range(out.shape[2]):
+                u = uniform_at(np.uint64(s), np.uint64(n), np.uint64(t), key)
+                y, status = quantile(mu[s, t] * alpha[s, group[n], t] * size_factor[n], phi[s, t], u)
+                out[s, n, t] = y if status == 0 else 2**32 - 1
+
+
+def posterior_like(mean: float, spread: float, phi: float, shape=(2, 240, BLOCK + 40), seed=0) -> Posterior:
+    rng = np.random.default_rng(seed)
+    nsamples, ncells, nfeatures = shape
+    return Posterior.from_arrays(
+        rng.lognormal(mean, spread, (nsamples, nfeatures)),
+        rng.lognormal(phi, 1.0, (nsamples, nfeatures)),
+        rng.lognormal(0, 0.2, (nsamples, 3, nfeatures)),
+        size_factor=rng.lognormal(0, 0.4, ncells),
+        group=rng.integers(0, 3, ncells),
+    )
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "phi"),
+    [(-1.5, 1.5, 0.5), (-3.5, 1.5, 0.5), (0.0, 1.5, -3.0), (2.0, 1.5, 1.0), (6.0, 2.0, 3.0)],
+    ids=["single_cell", "sparse", "heavy_tail", "deep", "bulk"],
+)
+def test_brackets_narrow_blocks_and_tier_2_agree(mean, spread, phi):
+    posterior = posterior_like(mean, spread, phi)
+    stream = CountStream(posterior, seed=2**63 + 12345)
+    counts = stream[:]
+    alone = np.zeros(stream.shape, np.uint32)
+    source, cells = posterior.source, posterior.cells
+    _one_by_one(source.mu, source.phi, source.alpha, cells.size_factor, cells.group, key_words(stream.seed), alone)
+    np.testing.assert_array_equal(counts, alone)
+    for t in range(0, stream.shape[2], 97):
+        np.testing.assert_array_equal(stream[:, :, t : t + NARROW - 1], counts[:, :, t : t + NARROW - 1])
+    np.testing.assert_array_equal(stream[:, :40], counts[:, :40])  # too few cells for brackets
+
+
+def test_u_at_a_step_goes_through_tier_3():
+    """Means are chosen so that each count's u is a step of its CDF to the last bit that float64 has."""
+    seed, shape = 99, (1, 24, 40)
+    key, phi = key_words(seed), 1.7
+    u = np.array([[uniform_at(np.uint64(0), np.uint64(n), np.uint64(t), key) for t in range(40)] for n in range(24)])
+    for n in range(shape[1]):
+        mu = phi * np.expm1(-np.log(u[n]) / phi)  # F(0) = (1 + m/phi)**-phi = u
+        posterior = Posterior.from_arrays(mu[None], np.full((1, 40), phi), n_cells=shape[1])
+        minibatch = CountStream(posterior, seed).load(0, 1)
+        out = np.zeros(shape, np.uint32)
+        minibatch.fill(0, 1, 0, shape[1], out)
+        assert minibatch.pending >= 30
+        assert out[0, n].tolist() == [settle(float(m), phi, float(v), 0) for m, v in zip(mu, u[n], strict=True)]
+        assert set(out[0, n]) <= {0, 1}
+
+
+def test_more_undecided_counts_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr("streamsample.stream.PENDING", 2)
+    test_u_at_a_step_goes_through_tier_3()
+
+
+DIGEST = """
+import hashlib, json, sys
+import torch
+if sys.argv[1] == "flush":
+    assert torch.set_flush_denormal(True)
+from tests.kernels.test_slab import posterior_like
+from streamsample.stream import CountStream
+digests = [
+    hashlib.sha256(CountStream(posterior_like(*regime, shape=(1, 96, 200)), seed=7)[:].tobytes()).hexdigest()
+    for regime in ((-1.5, 1.5, 0.5), (0.0, 1.5, -3.0), (6.0, 2.0, 3.0))
+]
+print(json.dumps(digests))
+"""
+
+
+def digests(flush: bool, **environment: str) -> list[str]:
+    run = subprocess.run(
+        [sys.executable, "-c", DIGEST, "flush" if flush else "gradual"],
+        env=os.environ | environment, capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    return json.loads(run.stdout)
+
+
+def test_the_same_bytes_on_a_baseline_processor_and_with_flush_to_zero(tmp_path):
+    here = digests(flush=False)
+    baseline = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    assert digests(flush=True, **baseline) == here
+    assert digests(flush=True) == here
+
+
+def test_one_specialisation_a_dtype():
+    stream = CountStream(posterior_like(-1.5, 1.5, 0.5, shape=(1, 8, 20)))
+    for dtype in (np.uint8, np.uint16, np.uint32):
+        stream.load(0, 1).fill(0, 1, 0, 8, np.zeros(stream.shape, dtype))
+    assert len(fill_slab.signatures) == 3
+
+
+def test_bins_hold_their_cells():
+    rng = np.random.default_rng(3)
+    factor, group = rng.lognormal(0, 0.5, 5000), rng.integers(0, 4, 5000)
+    group[group == 3] = 0  # a group without cells
+    layout = lay_out(np.arange(5000), factor, group, 4)
+    assert (layout.edges[layout.low_edge] <= factor).all()
+    assert (factor <= layout.edges[layout.low_edge + 1]).all()
+    assert (layout.low_edge >= layout.starts[group]).all()
+    assert (layout.low_edge + 1 < layout.starts[group + 1]).all()
+    assert layout.edges.size <= MOST_BINS + 4
