@@ -1,0 +1,42 @@
+"""CPUs that PBS, LSF and SGE give a job; its memory arrives as resource limits or as a control group.
+
+None of them sets a variable for memory that can be relied on: PBS turns ``mem`` into ``RLIMIT_RSS`` and ``vmem`` into
+``RLIMIT_AS``, SGE turns ``h_vmem`` into ``RLIMIT_AS``, LSF turns ``-M`` into ``RLIMIT_RSS`` or a control group.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+from streamsample.budget.statement import Statement, parse_count
+
+_JOB_VARIABLES = ("PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID")
+_CPU_VARIABLES = ("NCPUS", "LSB_DJOB_NUMPROC", "NSLOTS")
+
+
+def in_job(environ: Mapping[str, str]) -> bool:
+    """Tell whether this process is part of a PBS, LSF or SGE job."""
+    return any(environ.get(name) for name in _JOB_VARIABLES)
+
+
+def statements(environ: Mapping[str, str], hostname: str | None = None) -> list[Statement]:
+    """Collect the CPUs that these schedulers state, one statement a variable."""
+    found = []
+    for name in _CPU_VARIABLES:
+        cpus = parse_count(environ.get(name))
+        if cpus is not None:
+            found.append(Statement(name, environ[name], cpus=cpus, kind="scheduler"))
+    hosts = environ.get("LSB_MCPU_HOSTS", "")
+    here = _lsf_cpus(hosts, socket.gethostname() if hostname is None else hostname)
+    if here is not None:
+        found.append(Statement("LSB_MCPU_HOSTS", hosts, cpus=here, kind="scheduler"))
+    return found
+
+
+def _lsf_cpus(text: str, hostname: str) -> int | None:
+    """Pick this host from ``hostA 4 hostB 2``; names may be long or short."""
+    words = text.split()
+    short = hostname.partition(".")[0]
+    counts = [parse_count(n) for name, n in zip(words[::2], words[1::2], strict=False) if name.split(".")[0] == short]
+    return counts[0] if counts else None

@@ -1,0 +1,1 @@
+"""What people read: lines, tables and pictures made from plain results."""
