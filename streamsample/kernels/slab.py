@@ -6,11 +6,14 @@ import numpy as np
 from numba import prange
 
 from streamsample.kernels.brackets import LEVELS, bracket, classify, fill_brackets
+from streamsample.kernels.dense import ROWS, STEPS, sum_lanes
 from streamsample.kernels.jit import kernel, parallel_kernel
-from streamsample.kernels.negbin import CERTAIN, quantile
+from streamsample.kernels.negbin import CERTAIN, POISSON_PHI, quantile
 from streamsample.kernels.philox import LOW, fill_words, philox, uniform, word_of
 
 BLOCK = 512  # features in work at once: words, tables of one bin and flags stay in L1
+WAITING = 1024  # doubtful counts settled together
+PLANE_0, PLANE_1 = np.uint64(0), np.uint64(1)  # of Philox's counter: hi and lo
 NARROW = 16  # fewer features are filled one after the other: 12 ns a count instead of 60
 
 
@@ -51,8 +54,6 @@ def fill_unit(  # type: ignore[no-untyped-def]
     """Fill one sample, one block of features and a run of quads; returns how many counts are pending."""
     size = features.size
     base = np.empty((starts.size - 1, size))
-    words = np.empty((4, size), np.uint32)
-    doubt = np.empty(size, np.uint8)
     sure = np.empty((edges.size, LEVELS, size), np.uint32)
     over = np.empty((edges.size, LEVELS, size), np.uint32)
     work = np.empty((4, size))
@@ -66,24 +67,73 @@ def fill_unit(  # type: ignore[no-untyped-def]
             s, t0, sample, features, base, phi, quads, lanes, size_factor, group, low_edge, sure, over, key,
             pending, out,
         )  # fmt: skip
-    doubt[:] = 1
-    count = 0
+    words = np.empty((4, size), np.uint32)
+    doubt = np.ones(size, np.uint8)
+    places = np.empty((2, WAITING), np.int64)  # row and column of the counts in doubt
+    bits = np.empty((4, WAITING), np.uint64)  # their feature, quad, lane and hi
+    values = np.empty((4 + ROWS, WAITING))  # their mean, phi, u and y, and scratch
+    waiting, count = 0, 0
     for j in range(quads.size):
-        fill_words(features, quads[j], sample, np.uint64(0), key[0], key[1], words)
+        fill_words(features, quads[j], sample, PLANE_0, key[0], key[1], words)
         for lane in range(4):
             n = lanes[j, lane]
             if n < 0:
                 continue
-            row = out[n]
             if edges.size > 0:
-                classify(words[lane], over[low_edge[n]], sure[low_edge[n] + 1], row, doubt)
-            means = base[group[n]]
-            for i in range(size):
-                if doubt[i] != 0:
-                    row[i], count = settle_one(
-                        s, n, t0 + i, lane, sample, features[i], quads[j], key, np.uint64(words[lane, i]),
-                        means[i] * size_factor[n], phi[i], row.itemsize, pending, count,
-                    )  # fmt: skip
+                classify(words[lane], over[low_edge[n]], sure[low_edge[n] + 1], out[n], doubt)
+            waiting = collect(
+                n, lane, quads[j], features, words[lane], base[group[n]], phi, size_factor[n], doubt,
+                places, bits, values, waiting,
+            )  # fmt: skip
+            if waiting > WAITING - size:
+                count = settle_waiting(s, t0, sample, key, places, bits, values, waiting, pending, count, out)
+                waiting = 0
+    return settle_waiting(s, t0, sample, key, places, bits, values, waiting, pending, count, out)
+
+
+@kernel
+def collect(  # type: ignore[no-untyped-def]
+    n, lane, quad, features, words, base, phi, factor, doubt, places, bits, values, waiting
+):  # fmt: skip
+    """Add the doubtful counts of one cell to those that wait for the SIMD lanes; returns how many wait."""
+    for i in range(features.size):
+        if doubt[i] != 0:
+            places[0, waiting] = n
+            places[1, waiting] = i
+            bits[0, waiting] = features[i]
+            bits[1, waiting] = quad
+            bits[2, waiting] = lane
+            bits[3, waiting] = words[i]
+            values[0, waiting] = base[i] * factor
+            values[1, waiting] = min(phi[i], POISSON_PHI)
+            waiting += 1
+    return waiting
+
+
+@kernel
+def settle_waiting(  # type: ignore[no-untyped-def]
+    s, t0, sample, key, places, bits, values, waiting, pending, count, out
+):  # fmt: skip
+    """Settle the counts that wait, and note in `pending` what tier 2 leaves; returns how many those are by now."""
+    features, quads, lane, hi = bits[0], bits[1], bits[2], bits[3]
+    m, phi, u, y = values[0], values[1], values[2], values[3]
+    for i in range(waiting):
+        words = philox(features[i] & LOW, quads[i] & LOW, sample & LOW, PLANE_1, key[0], key[1])
+        u[i] = uniform(hi[i], word_of(words, lane[i]))
+    for steps in STEPS:
+        sum_lanes(m, phi, u, steps, values[4:], y[:waiting])
+        left = 0
+        for i in range(waiting):
+            if y[i] >= 0.0:
+                out[places[0, i], places[1, i]] = np.int64(y[i])
+            else:
+                places[0, left], places[1, left] = places[0, i], places[1, i]
+                m[left], phi[left], u[left] = m[i], phi[i], u[i]
+                left += 1
+        waiting = left
+    for i in range(waiting):
+        n, column = places[0, i], places[1, i]
+        out[n, column], count = settle_one(s, n, t0 + column, m[i], phi[i], u[i], out.itemsize, pending, count)
     return count
 
 
@@ -95,7 +145,7 @@ def fill_narrow(  # type: ignore[no-untyped-def]
     count = 0
     for i in range(features.size):
         for j in range(quads.size):
-            words = philox(features[i] & LOW, quads[j] & LOW, sample & LOW, np.uint64(0), key[0], key[1])
+            words = philox(features[i] & LOW, quads[j] & LOW, sample & LOW, PLANE_0, key[0], key[1])
             for lane in range(4):
                 n = lanes[j, lane]
                 if n < 0:
@@ -107,20 +157,18 @@ def fill_narrow(  # type: ignore[no-untyped-def]
                 if least == most and most < LEVELS:
                     out[n, i] = least
                 else:
+                    lo = word_of(philox(features[i] & LOW, quads[j] & LOW, sample & LOW, PLANE_1, key[0], key[1]), lane)
+                    m = base[group[n], i] * size_factor[n]
                     out[n, i], count = settle_one(
-                        s, n, t0 + i, lane, sample, features[i], quads[j], key, hi,
-                        base[group[n], i] * size_factor[n], phi[i], out.itemsize, pending, count,
+                        s, n, t0 + i, m, phi[i], uniform(hi, lo), out.itemsize, pending, count
                     )  # fmt: skip
     return count
 
 
 @kernel
-def settle_one(  # type: ignore[no-untyped-def]
-    s, n, t, lane, sample, feature, quad, key, hi, m, phi, itemsize, pending, count
-):  # fmt: skip
+def settle_one(s, n, t, m, phi, u, itemsize, pending, count):  # type: ignore[no-untyped-def]
     """Settle one count by tier 2, or note it in `pending`: (y, records so far)."""
-    lo = word_of(philox(feature & LOW, quad & LOW, sample & LOW, np.uint64(1), key[0], key[1]), lane)
-    y, status = quantile(m, phi, uniform(hi, lo))
+    y, status = quantile(m, phi, u)
     if status == CERTAIN and y < np.int64(1) << (8 * itemsize):
         return y, count
     if count < pending.shape[0]:
