@@ -1,0 +1,1 @@
+"""Adapters between streamsample and the files and objects of other libraries."""

@@ -1,0 +1,180 @@
+"""What is asked of an AnnData, the same for a file and for an object in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamsample.errors import DataError
+from streamsample.parameters import Names, names_array
+
+if TYPE_CHECKING:
+    import h5py
+    from anndata import AnnData
+    from pandas import DataFrame
+
+_BLOCK_ELEMENTS = 2**22  # counts looked at together: 32 MiB as float64
+
+
+@dataclass(frozen=True)
+class Table:
+    """Annotated counts: annotation read, counts not."""
+
+    label: str
+    """What errors call it: the path, or ``the AnnData object``."""
+    obs: DataFrame
+    """(N, columns) annotation of the cells."""
+    features: Names
+    """(T,) names."""
+    matrices: dict[str, Any]
+    """``X``, where there is one, and the layers: anything of which ``[n0:n1]`` are rows, in memory or not."""
+
+    @property
+    def cells(self) -> Names:
+        """(N,) names."""
+        return np.asarray(self.obs.index.astype(str), dtype=np.str_)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Sizes ``(N, T)``."""
+        return len(self.obs), self.features.size
+
+    def matrix(self, layer: str | None) -> Any:
+        """Return the counts of a layer, of ``X`` for None.
+
+        Raises
+        ------
+        DataError
+            If there is no such layer; those there are listed.
+        """
+        name = layer or "X"
+        if name not in self.matrices:
+            there = ", ".join(self.matrices) or "none"
+            raise DataError(f"{self.label} has no {_called(name)}; give layer= one of those there: {there}")
+        return self.matrices[name]
+
+    def blocks(self, layer: str | None) -> Iterator[tuple[int, Any]]:
+        """Yield ``(n0, rows)`` from top to bottom, a few MiB at a time."""
+        matrix = self.matrix(layer)
+        if getattr(matrix, "format", None) == "csc":  # rows of a column store: all of it or a scan for each block
+            matrix = (matrix.to_memory() if hasattr(matrix, "to_memory") else matrix).tocsr()
+        ncells, nfeatures = self.shape
+        step = max(1, _BLOCK_ELEMENTS // max(nfeatures, 1))
+        for n0 in range(0, ncells, step):
+            yield n0, matrix[n0 : n0 + step]
+
+    def positions(self, features: Names) -> Any:
+        """(T,) columns of the named features.
+
+        Raises
+        ------
+        DataError
+            If one is missing, or a name of the table is not unique.
+        """
+        check_unique(self.features, self.label, "feature names", "var_names_make_unique()")
+        where = {str(name): t for t, name in enumerate(self.features)}
+        missing = [str(name) for name in features if str(name) not in where]
+        if missing:
+            raise DataError(
+                f"{self.label} lacks {len(missing)} of {len(features)} features, {missing[0]!r} first; "
+                f"it has {self.features.size}, such as {str(self.features[0])!r}"
+            )
+        return np.array([where[str(name)] for name in features], dtype=np.int64)
+
+
+def check_unique(names: Names, label: str, what: str, remedy: str) -> None:
+    """Refuse names that occur twice."""
+    values, counts = np.unique(names, return_counts=True)
+    twice = values[counts > 1]
+    if twice.size:
+        raise DataError(
+            f"{label}: {twice.size} {what} occur twice, {str(twice[0])!r} first; make them unique ({remedy})"
+        )
+
+
+@contextmanager
+def open_table(source: str | os.PathLike[str] | AnnData) -> Iterator[Table]:
+    """Open an AnnData object, or an ``.h5ad`` file of which only what is asked for is read.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is not an AnnData file.
+    """
+    if not isinstance(source, str | os.PathLike):
+        yield _of_object(source)
+        return
+    path = Path(source)
+    with _opened(path) as file:
+        yield _of_file(path, file)
+
+
+def _of_object(data: AnnData) -> Table:
+    """Look at an object in memory, or backed."""
+    matrices = {} if data.X is None else {"X": data.X}
+    matrices |= {str(name): data.layers[name] for name in data.layers}
+    return Table("the AnnData object", data.obs, _names(data.var_names), matrices)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file; whatever else it may be is told in one line."""
+    import h5py
+
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not an .h5ad file")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        with path.open("rb") as raw:
+            begins = raw.read(24)
+        if begins.startswith(b"\x89HDF"):
+            raise DataError(f"{path} is a damaged HDF5 file ({error})") from error
+        raise DataError(f"{path} is not an .h5ad (HDF5) file: it begins with {begins!r}") from error
+    with file:
+        yield file
+
+
+def _of_file(path: Path, file: h5py.File) -> Table:
+    """Read the annotation of an open file; counts stay there."""
+    from anndata.io import read_elem
+
+    missing = [name for name in ("obs", "var") if name not in file]
+    if missing:
+        there = ", ".join(sorted(file)) or "nothing"
+        raise DataError(f"{path} is an HDF5 file but not an AnnData one: it has no {missing[0]}, it holds {there}")
+    elements = {"X": file["X"]} if "X" in file else {}
+    elements |= {name: file["layers"][name] for name in file.get("layers", ())}
+    matrices = {name: _lazily(element) for name, element in elements.items() if not _is_null(element)}
+    return Table(str(path), read_elem(file["obs"]), _names(read_elem(file["var"]).index), matrices)
+
+
+def _lazily(element: h5py.Dataset | h5py.Group) -> Any:
+    """Rows of a dense dataset, or of a sparse group, that are read when they are asked for."""
+    import h5py
+    from anndata.io import sparse_dataset
+
+    return element if isinstance(element, h5py.Dataset) else sparse_dataset(element)
+
+
+def _is_null(element: h5py.Dataset | h5py.Group) -> bool:
+    """Tell an ``X`` that is None, which newer files write as an empty dataset."""
+    return getattr(element, "shape", ()) is None
+
+
+def _names(index: Any) -> Names:
+    names = names_array(list(index))
+    assert names is not None  # for the type checker: the index is never None
+    return names
+
+
+def _called(name: str) -> str:
+    return "X" if name == "X" else f"layer {name!r}"
