@@ -1,0 +1,252 @@
+"""How the work is cut so that it fits: a pure decision, and the function that gathers what it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from streamsample.budget import Budget
+from streamsample.budget.host import process_nbytes
+from streamsample.errors import BudgetError, PlanError
+from streamsample.memory_model import (
+    ALL_LIBRARIES_NBYTES,
+    ParameterFacts,
+    Quantity,
+    allocator_quantity,
+    fixed_quantities,
+    libraries_nbytes,
+    usable,
+    working_quantities,
+)
+from streamsample.overflow import DTYPES, narrowest_dtype
+from streamsample.sizing import Plan
+from streamsample.stream import CountStream
+from streamsample.target import TargetFacts
+from streamsample.units import MIB, format_bytes
+
+__all__ = ["Plan", "decide", "plan"]
+
+SLAB_NBYTES = 32 * MIB
+"""A slab worth computing at once: with 299 features, 5 MiB are as fast as 65."""
+SLAB_CELLS = 4096
+"""Cells worth computing at once, as the kernel's tables serve them all (28,868 features on 2 cores, M counts/s:
+128 cells 25, 576: 74, 1,152: 149, 2,304: 183, 4,608: 192, 8,192: 193)."""
+LARGEST_SLAB_NBYTES = 512 * MIB
+"""Where so many cells would be more than this, progress would come in lumps."""
+MINIBATCH_NBYTES = 64 * MIB
+"""Parameters worth reading at once: reading is short beside computing, so more gains nothing."""
+QUAD = 4
+"""Cells that share random words; a slab within a sample is a whole number of them."""
+
+_DEFAULT_BASELINE = 64 * MIB  # Python, NumPy and an open posterior
+
+
+class _Cut(NamedTuple):
+    """How the axes are cut, and what that takes."""
+
+    minibatch: int
+    slab_samples: int
+    slab_cells: int
+    quantities: tuple[Quantity, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(quantity.nbytes for quantity in self.quantities)
+
+
+def decide(
+    facts: ParameterFacts,
+    budget: Budget,
+    target: TargetFacts,
+    *,
+    minibatch_size: int | None = None,
+    safety_factor: float | None = None,
+    threads: int | None = None,
+    dtype: str = "auto",
+    baseline: int = _DEFAULT_BASELINE,
+    libraries: int = ALL_LIBRARIES_NBYTES,
+) -> Plan:
+    """Choose minibatch, slab and threads so that the predicted peak stays within safety factor x budget.
+
+    A pure function of its arguments: nothing is read or measured.
+
+    Parameters
+    ----------
+    facts
+        Sizes of the parameters and of the selection.
+    budget
+        Bytes and CPUs that may be used.
+    target
+        Where the counts go.
+    minibatch_size
+        Samples in work at a time; chosen if not given.
+    safety_factor
+        Share of the budget that may be used; 0.7 on a dedicated allocation and 0.35 elsewhere if not given.
+    threads
+        Threads that compute; all CPUs of the budget if not given.
+    dtype
+        ``uint8``, ``uint16``, ``uint32``, or ``auto`` for `facts.dtype`.
+    baseline
+        Bytes that this process holds already.
+    libraries
+        Bytes that loading libraries and compiling will add.
+
+    Raises
+    ------
+    BudgetError
+        If one slab does not fit, or the minibatch asked for does not.
+    PlanError
+        If an option makes no sense.
+    StoreError
+        If the output does not fit on its disk.
+    """
+    facts = _with_dtype(facts, dtype)
+    workers = budget.cpus if threads is None else _positive(threads, "threads")
+    given = None if minibatch_size is None else min(_positive(minibatch_size, "minibatch_size"), facts.nsamples)
+    allowed = budget.allowed(safety_factor)
+    where = f"({budget.tightest}, safety {budget.safety_factor(safety_factor):g})"
+    fixed = fixed_quantities(facts, baseline, libraries, workers)
+    cut = _coarsest(facts, fixed, workers, given, allowed, where)
+    quantities = fixed + cut.quantities
+    made = Plan(
+        shape=facts.shape,
+        minibatch=cut.minibatch,
+        slab_samples=cut.slab_samples,
+        slab_cells=cut.slab_cells,
+        dtype=facts.dtype,
+        threads=workers,
+        quantities=(*quantities, allocator_quantity(sum(quantity.nbytes for quantity in quantities))),
+        allowed_nbytes=allowed,
+        reasons={
+            "minibatch": "as asked for" if given else "samples whose parameters are in memory at a time",
+            "dtype": facts.dtype_reason,
+            "threads": "as asked for" if threads else f"{budget.cpus} CPUs may be used",
+            "allowed": f"{format_bytes(budget.nbytes)} {where}",
+            "output": f"{target.path} on {target.filesystem}"
+            + ("" if target.free_nbytes is None else f", {format_bytes(target.free_nbytes)} free"),
+        },
+    )
+    target.check_room(made.output_nbytes)
+    return made
+
+
+def plan(
+    stream: CountStream,
+    path: str | os.PathLike[str],
+    *,
+    budget: Budget | None = None,
+    minibatch_size: int | None = None,
+    safety_factor: float | None = None,
+    threads: int | None = None,
+    dtype: str = "auto",
+) -> Plan:
+    """Plan how to write a stream's counts to a file, within the memory that may be used.
+
+    Parameters
+    ----------
+    stream
+        The counts.
+    path
+        The file to be written, ``.h5`` or ``.npy``.
+    budget
+        Bytes and CPUs; detected if not given.
+    minibatch_size, safety_factor, threads, dtype
+        See `decide`. The type is found from the whole posterior unless it is given.
+
+    Raises
+    ------
+    BudgetError, PlanError, StoreError
+        See `decide`.
+    """
+    target = TargetFacts.gather(path)
+    posterior, selection = stream.posterior, stream.selection
+    facts = ParameterFacts.of(posterior, selection)
+    if dtype == "auto":
+        choice = narrowest_dtype(posterior)
+        facts = replace(facts, dtype=choice.dtype, dtype_reason=choice.reason)
+    return decide(
+        facts,
+        Budget.detect() if budget is None else budget,
+        target,
+        minibatch_size=minibatch_size,
+        safety_factor=safety_factor,
+        threads=threads,
+        dtype=dtype,
+        baseline=process_nbytes(),
+        libraries=libraries_nbytes(),
+    )
+
+
+def _with_dtype(facts: ParameterFacts, dtype: str) -> ParameterFacts:
+    """Put the type that the user asked for into the facts."""
+    if dtype == "auto":
+        return facts
+    if dtype not in DTYPES:
+        raise PlanError(f"counts can't be stored as {dtype!r}; choose auto, {', '.join(DTYPES)}")
+    return replace(facts, dtype=dtype, dtype_reason="as asked for; a count that does not fit stops the run")
+
+
+def _positive(number: int, name: str) -> int:
+    """Refuse what can't be a number of things."""
+    if number < 1:
+        raise PlanError(f"{name} is {number}; it must be at least 1")
+    return number
+
+
+def _coarsest(
+    facts: ParameterFacts, fixed: tuple[Quantity, ...], workers: int, given: int | None, allowed: int, where: str
+) -> _Cut:
+    """Take the largest slab, and then the largest minibatch, that fit; or refuse with the least that is needed."""
+    around = sum(quantity.nbytes for quantity in fixed)
+    cuts = sorted(
+        _cuts(facts, workers, given), key=lambda cut: (cut.slab_samples * cut.slab_cells, cut.minibatch), reverse=True
+    )
+    for cut in cuts:
+        if around + cut.nbytes <= usable(allowed):
+            return cut
+    need = around + min(cut.nbytes for cut in cuts)
+    need += allocator_quantity(need).nbytes
+    what, way_out = ("one slab", "") if given is None else (f"a minibatch of {given}", ", or a smaller minibatch")
+    raise BudgetError(
+        f"{what} needs {format_bytes(need)}, with all that the process holds, but {format_bytes(allowed)} are allowed "
+        f"{where}; give --memory, or fewer threads{way_out}"
+    )
+
+
+def _cuts(facts: ParameterFacts, workers: int, given: int | None) -> Iterator[_Cut]:
+    """All cuts worth trying: slabs that are halved again and again, each with minibatches halved likewise."""
+    row = facts.nfeatures * np.dtype(facts.dtype).itemsize
+    plane = facts.ncells * row
+    worth = min(max(SLAB_NBYTES, min(facts.ncells, SLAB_CELLS) * row), LARGEST_SLAB_NBYTES)
+    for parameters in _halvings(MINIBATCH_NBYTES, facts.sample_nbytes):
+        minibatch = given or _even(facts.nsamples, parameters // facts.sample_nbytes)
+        for slab in _halvings(worth, QUAD * row):
+            slab_samples = _even(minibatch, slab // plane)
+            slab_cells = facts.ncells if plane <= slab else min(facts.ncells, _even(facts.ncells, slab // row, QUAD))
+            nslabs = _pieces(facts.nsamples, minibatch) * _pieces(minibatch, slab_samples)
+            nslabs *= _pieces(facts.ncells, slab_cells)
+            quantities = working_quantities(facts, workers, minibatch, (slab_samples, slab_cells), nslabs)
+            yield _Cut(minibatch, slab_samples, slab_cells, quantities)
+
+
+def _halvings(first: int, least: int) -> Iterator[int]:
+    """Halve a number until it is at most `least`."""
+    yield first
+    while first > least:
+        first //= 2
+        yield first
+
+
+def _even(size: int, most: int, unit: int = 1) -> int:
+    """Length of pieces that are about alike: at most `most`, but at least one unit, and a multiple of it."""
+    pieces = _pieces(size, max(unit, most // unit * unit))
+    return _pieces(size, pieces * unit) * unit
+
+
+def _pieces(size: int, length: int) -> int:
+    """Pieces of a length that something is cut into, the last one perhaps shorter."""
+    return -(-size // length)

@@ -1,0 +1,103 @@
+"""What is known of the place where an output shall land."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamsample.errors import PlanError, StoreError
+from streamsample.units import format_bytes
+
+STORES = {
+    ".npy": "streamsample.stores.npy:NpyStore",
+    ".h5": "streamsample.stores.hdf5:Hdf5Store",
+}
+"""Each suffix that an output may have, and where its store is; named, so that h5py loads only where it is used."""
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """Where an output goes, and the limits met there."""
+
+    path: str
+    """The final name."""
+    suffix: str
+    """Key of `STORES`."""
+    filesystem: str = "unknown"
+    """Type of the file system, such as ``ext4`` or ``nfs``."""
+    free_nbytes: int | None = None
+    """Bytes free to this user; None: not known."""
+    file_limit_nbytes: int | None = None
+    """Largest file allowed (``RLIMIT_FSIZE``); None: no limit."""
+
+    @classmethod
+    def gather(cls, path: str | os.PathLike[str]) -> TargetFacts:
+        """Look at the folder of `path`.
+
+        Raises
+        ------
+        PlanError
+            If no store writes files of this suffix.
+        StoreError
+            If the folder is missing or read-only.
+        """
+        target = Path(path)
+        suffix = known_suffix(target)
+        folder = target.parent
+        if not folder.is_dir():
+            raise StoreError(f"{target} can't be written: there is no folder {folder}; make it first")
+        if not os.access(folder, os.W_OK | os.X_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise StoreError(f"{target} can't be written: the folder {folder} is read-only; choose another")
+        space = os.statvfs(folder)
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        return cls(
+            path=str(target),
+            suffix=suffix,
+            filesystem=_filesystem(folder),
+            free_nbytes=space.f_bavail * space.f_frsize,
+            file_limit_nbytes=None if limit == resource.RLIM_INFINITY else limit,
+        )
+
+    def check_room(self, nbytes: int) -> None:
+        """Refuse an output that does not fit.
+
+        Raises
+        ------
+        StoreError
+            With the numbers.
+        """
+        if self.free_nbytes is not None and nbytes > self.free_nbytes:
+            raise StoreError(
+                f"{self.path} needs {format_bytes(nbytes)} but {format_bytes(self.free_nbytes)} are free "
+                f"on its disk ({self.filesystem}); select fewer samples, cells or features, or another disk",
+            )
+        if self.file_limit_nbytes is not None and nbytes > self.file_limit_nbytes:
+            raise StoreError(
+                f"{self.path} needs {format_bytes(nbytes)} but files are limited to "
+                f"{format_bytes(self.file_limit_nbytes)} (RLIMIT_FSIZE); raise it with: ulimit -f unlimited",
+            )
+
+
+def known_suffix(path: Path) -> str:
+    """Return the suffix of `path`, or raise `PlanError` where no store writes such files."""
+    if path.suffix not in STORES:
+        raise PlanError(f"{path.name} has the suffix {path.suffix!r}; counts are written to {' or '.join(STORES)}")
+    return path.suffix
+
+
+def _filesystem(folder: Path) -> str:
+    """Type of the file system that holds a folder: its longest mount point's, from ``/proc``."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    best, found = -1, "unknown"
+    real = folder.resolve()
+    for line in mounts:
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].replace("\\040", " ")
+        if real.is_relative_to(point) and len(point) >= best:
+            best, found = len(point), after.split()[0]
+    return found

@@ -1,0 +1,202 @@
+"""Check a file of counts: its checksums, and some of it computed again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from streamsample.errors import CorruptSlab, PlanError, PosteriorError, StoreError
+from streamsample.geometry import Slab, slabs
+from streamsample.posterior import Posterior
+from streamsample.run import Progress
+from streamsample.stores.base import CountArray, Stored, store_for
+from streamsample.stores.manifest import Manifest, SlabCheck
+from streamsample.stream import STREAM_VERSION, CountStream
+from streamsample.units import MIB
+
+_PIECE_NBYTES = 64 * MIB
+"""Read and computed at a time, whatever the slabs of the file were."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was checked, and found right."""
+
+    path: str
+    """The file."""
+    slabs_checked: int
+    """Slabs whose bytes have their checksum: all of them."""
+    slabs_regenerated: int
+    """Slabs that were computed again."""
+    counts_compared: int
+    """Counts that were computed again, each equal to the one stored."""
+    counts_total: int
+    """Counts in the file."""
+    seconds: float
+    """How long it took."""
+
+
+def verify(
+    path: str | os.PathLike[str],
+    posterior: Posterior,
+    *,
+    fraction: float = 0.01,
+    full: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Check every checksum of a file, and compute a random part of it again.
+
+    Parameters
+    ----------
+    path
+        A file written by `sample`.
+    posterior
+        The posterior it was made from, applied to the same cells.
+    fraction
+        Share of the slabs to compute again, at least one slab; which ones follows from the file's own manifest.
+    full
+        Compute all of it again.
+    progress
+        Called with a `Progress` after each slab.
+
+    Raises
+    ------
+    CorruptSlab
+        If a stored count is not the one that belongs there; names file, slab and element.
+    PosteriorError
+        If the file was made from another posterior.
+    StoreError
+        If the file is missing, incomplete, or not one of ours.
+    """
+    target = Path(path)
+    stored = store_for(target).open(target)
+    manifest = stored.manifest
+    _check_identity(manifest, posterior, target)
+    stream = CountStream(posterior, seed=manifest.seed, selection=manifest.selection)
+    return check(stored, stream, target, fraction=1.0 if full else fraction, progress=progress)
+
+
+def check(
+    stored: Stored,
+    stream: CountStream,
+    path: Path,
+    *,
+    fraction: float = 1.0,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Check an opened output against the stream it should hold; see `verify`."""
+    if not 0 <= fraction <= 1:
+        raise PlanError(f"a fraction of {fraction:g} can't be checked; give one from 0 to 1")
+    start = time.monotonic()
+    manifest = stored.manifest
+    _check_table(manifest, path)
+    chosen = _choose(manifest, fraction)
+    checker = _Checker(stored, stream, path)
+    total = int(np.prod(manifest.shape))
+    done = 0
+    for i, line in enumerate(manifest.checks):
+        checker.check(line, regenerate=i in chosen)
+        done += _ncounts(line.slab, manifest)
+        if progress is not None:
+            nbytes = done * np.dtype(manifest.dtype).itemsize
+            progress(Progress(done, total, nbytes, time.monotonic() - start))
+    return Report(str(path), len(manifest.checks), len(chosen), checker.compared, total, time.monotonic() - start)
+
+
+class _Checker:
+    """Checks slab after slab, a piece at a time."""
+
+    def __init__(self, stored: Stored, stream: CountStream, path: Path) -> None:
+        self.compared = 0
+        self._stored = stored
+        self._stream = stream
+        self._path = path
+
+    def check(self, line: SlabCheck, *, regenerate: bool) -> None:
+        """Raise `CorruptSlab` unless the slab is as it should be."""
+        digest = xxhash.xxh3_64()
+        for piece in self._pieces(line.slab):
+            found = self._stored.read(piece)
+            digest.update(found.data.cast("B"))
+            if regenerate:
+                self._compare(line.slab, piece, found, "differs from what its posterior and seed give")
+        if digest.intdigest() != line.checksum:
+            for piece in self._pieces(line.slab):
+                self._compare(line.slab, piece, self._stored.read(piece), "does not have its checksum")
+            raise self._corrupt(line.slab, "holds the right counts, but its line in the table of checksums is damaged")
+
+    def _compare(self, slab: Slab, piece: Slab, found: CountArray, problem: str) -> None:
+        """Compute a piece again and compare."""
+        expected = np.empty_like(found)
+        self._stream.load(piece.s0, piece.s1).fill(piece.s0, piece.s1, piece.n0, piece.n1, expected)
+        if np.array_equal(found, expected):
+            self.compared += found.size
+            return
+        ds, dn, t = (int(i) for i in np.argwhere(found != expected)[0])
+        chosen = self._stream.selection
+        s, n = int(chosen.samples[piece.s0 + ds]), int(chosen.cells[piece.n0 + dn])
+        where = f"(s={s}, n={n}, t={int(chosen.features[t])})"
+        raise self._corrupt(
+            slab, f"{problem}: {found[ds, dn, t]} is stored at {where} where {expected[ds, dn, t]} belongs"
+        )
+
+    def _corrupt(self, slab: Slab, problem: str) -> CorruptSlab:
+        extent = f"samples {slab.s0}:{slab.s1}, cells {slab.n0}:{slab.n1}"
+        return CorruptSlab(f"{self._path}: the slab of {extent} {problem}; write the file again")
+
+    def _pieces(self, slab: Slab) -> Iterator[Slab]:
+        """Cut a slab into runs of bytes that fit into memory anywhere."""
+        row = self._stream.shape[2] * np.dtype(self._stored.manifest.dtype).itemsize
+        ncells = max(4, _PIECE_NBYTES // row // 4 * 4)
+        nsamples = max(1, _PIECE_NBYTES // (row * slab.ncells)) if slab.ncells <= ncells else 1
+        for piece in slabs(slab.s0, slab.s1, slab.ncells, nsamples, ncells):
+            yield Slab(piece.s0, piece.s1, slab.n0 + piece.n0, slab.n0 + piece.n1)
+
+
+def _check_identity(manifest: Manifest, posterior: Posterior, path: Path) -> None:
+    """Refuse a file that can't have been made from this posterior by this version of the stream."""
+    if not manifest.complete:
+        raise StoreError(f"{path} is not complete; there is nothing to check yet")
+    if manifest.stream_version != STREAM_VERSION:
+        raise StoreError(
+            f"{path} follows stream version {manifest.stream_version}, this program computes version {STREAM_VERSION}; "
+            f"use streamsample {manifest.streamsample_version}"
+        )
+    digest = posterior.digest()
+    if manifest.posterior_digest != digest:
+        raise PosteriorError(
+            f"{path} was made from another posterior (digest {manifest.posterior_digest[:12]}), "
+            f"not from this one ({digest[:12]})"
+        )
+
+
+def _check_table(manifest: Manifest, path: Path) -> None:
+    """Check that the slabs hold every count once, in file order."""
+    _, ncells, _ = manifest.shape
+    ends = 0  # in cells, from the file's beginning
+    for line in manifest.checks:
+        slab = line.slab
+        one_run = slab.nsamples == 1 or slab.ncells == ncells
+        if slab.s0 * ncells + slab.n0 != ends or min(slab.nsamples, slab.ncells) < 1 or not one_run:
+            break
+        ends += slab.nsamples * slab.ncells
+    if ends != manifest.shape[0] * ncells:
+        raise CorruptSlab(f"{path}: its table of checksums does not cover all counts; write the file again")
+
+
+def _choose(manifest: Manifest, fraction: float) -> frozenset[int]:
+    """Choose slabs at random, the same ones for the same file."""
+    nslabs = len(manifest.checks)
+    generator = np.random.default_rng([int(manifest.posterior_digest[:16], 16), manifest.seed])
+    return frozenset(generator.choice(nslabs, size=ceil(fraction * nslabs), replace=False).tolist())
+
+
+def _ncounts(slab: Slab, manifest: Manifest) -> int:
+    return slab.nsamples * slab.ncells * manifest.shape[2]

@@ -1,0 +1,190 @@
+"""Plans fit what is allowed, say why, and refuse with numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamsample import memory_model
+from streamsample.budget import Budget
+from streamsample.errors import BudgetError, PlanError, StoreError
+from streamsample.geometry import Selection
+from streamsample.kernels import slab
+from streamsample.memory_model import ParameterFacts
+from streamsample.planner import LARGEST_SLAB_NBYTES, SLAB_CELLS, SLAB_NBYTES, decide, plan
+from streamsample.sizing import Plan
+from streamsample.target import TargetFacts
+from streamsample.units import GIB, MIB, TIB
+from tests.fake_stream import FakeStream, fake_posterior
+from tests.plan_invariants import check_plan
+
+TARGET = TargetFacts("counts.h5", ".h5", "ext4", 4000 * TIB)
+WORKED_EXAMPLE = ParameterFacts(1000, 21_761, 28_868, 2)
+DEMO = ParameterFacts(1000, 2386, 299, 3)
+
+
+def made(facts: ParameterFacts, nbytes: int, **options: object) -> Plan:
+    return decide(facts, Budget(nbytes, 4), TARGET, **{"libraries": 100 * MIB, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("facts", [WORKED_EXAMPLE, DEMO, replace(DEMO, nfeatures=1), replace(WORKED_EXAMPLE, ncells=3)])
+@pytest.mark.parametrize("nbytes", [500 * MIB, GIB, 64 * GIB, TIB])
+@pytest.mark.parametrize("dtype", ["uint8", "uint32"])
+def test_examples_keep_the_invariants(facts: ParameterFacts, nbytes: int, dtype: str) -> None:
+    small = replace(facts, nsamples=20)
+    check_plan(made(small, nbytes, dtype=dtype))
+
+
+@settings(max_examples=150)
+@given(
+    facts=st.builds(
+        ParameterFacts,
+        st.integers(1, 40),
+        st.integers(1, 3000),
+        st.integers(1, 30_000),
+        st.integers(1, 5),
+        st.sampled_from(["uint8", "uint16", "uint32"]),
+    ),
+    nbytes=st.integers(200 * MIB, 8 * GIB),
+    minibatch_size=st.none() | st.integers(1, 100),
+    threads=st.none() | st.integers(1, 64),
+    safety_factor=st.none() | st.floats(0.05, 1.0),
+)
+def test_any_shape_and_budget_is_planned_or_refused(
+    facts: ParameterFacts, nbytes: int, minibatch_size: int | None, threads: int | None, safety_factor: float | None
+) -> None:
+    options = {"minibatch_size": minibatch_size, "threads": threads, "safety_factor": safety_factor}
+    try:
+        found = made(facts, nbytes, **options)
+    except BudgetError:
+        # It must not fit indeed: the least possible slabs beside the least possible minibatch are too much.
+        least = made(replace(facts, ncells=min(4, facts.ncells)), 2**50, **options)
+        fewest = minibatch_size or 1
+        working = {quantity.name: quantity.nbytes for quantity in least.quantities}
+        minimum = working["process now"] + working["libraries"] + working["threads"]
+        minimum += min(fewest, facts.nsamples) * facts.sample_nbytes
+        minimum += 2 * min(4, facts.ncells) * facts.nfeatures * np.dtype(facts.dtype).itemsize
+        assert minimum * 1.1 + 64 * MIB > Budget(nbytes, 4).allowed(safety_factor)
+        return
+    check_plan(found)
+    if minibatch_size is not None:
+        assert found.minibatch == min(minibatch_size, facts.nsamples)
+    if threads is not None:
+        assert found.threads == threads
+
+
+def test_decide_is_pure() -> None:
+    assert made(DEMO, GIB) == made(DEMO, GIB)
+    assert decide(DEMO, Budget(GIB, 2), TARGET) == decide(DEMO, Budget(GIB, 2), TARGET)
+
+
+def test_more_memory_never_cuts_finer() -> None:
+    facts = replace(WORKED_EXAMPLE, nsamples=50)
+    plans = [made(facts, nbytes) for nbytes in (340 * MIB, 370 * MIB, 400 * MIB, GIB, TIB)]
+    slabs = [found.slab_nbytes for found in plans]
+    assert slabs == sorted(slabs)
+    assert slabs[0] < slabs[-1]
+
+
+def test_slab_is_large_enough_where_memory_is_plenty() -> None:
+    assert SLAB_NBYTES / 2 < made(DEMO, TIB).slab_nbytes <= SLAB_NBYTES
+    assert SLAB_CELLS / 2 < made(WORKED_EXAMPLE, TIB).slab_cells <= SLAB_CELLS
+    wide = made(replace(WORKED_EXAMPLE, nfeatures=10**6), TIB)
+    assert LARGEST_SLAB_NBYTES / 2 < wide.slab_nbytes <= LARGEST_SLAB_NBYTES
+
+
+def test_model_counts_the_kernels_own_blocks() -> None:
+    assert memory_model.BLOCK == slab.BLOCK
+
+
+def test_slabs_of_a_sample_are_about_alike() -> None:
+    found = made(WORKED_EXAMPLE, TIB)
+    sizes = [slab.ncells for slab in found.slabs(0, 1)]
+    assert max(sizes) - min(sizes) <= 4 * len(sizes)
+
+
+def test_budget_too_small_for_one_slab_is_one_line_with_the_numbers() -> None:
+    with pytest.raises(BudgetError) as error:
+        decide(WORKED_EXAMPLE, Budget(200 * MIB, 2, tightest="SLURM_MEM_PER_NODE"), TARGET, libraries=100 * MIB)
+    text = str(error.value)
+    assert text.startswith("one slab needs 2")
+    assert "140.0 MiB are allowed (SLURM_MEM_PER_NODE, safety 0.7)" in text
+    assert text.endswith("give --memory, or fewer threads")
+    assert "\n" not in text
+
+
+def test_minibatch_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(BudgetError, match=r"a minibatch of 1000 needs .* a smaller minibatch"):
+        made(WORKED_EXAMPLE, GIB, minibatch_size=1000)
+
+
+def test_disk_too_small_is_refused_with_the_numbers() -> None:
+    target = replace(TARGET, free_nbytes=GIB)
+    with pytest.raises(StoreError, match=r"counts\.h5 needs 1\.3 GiB but 1\.0 GiB are free on its disk \(ext4\)"):
+        decide(DEMO, Budget(GIB, 2), target)
+    with pytest.raises(StoreError, match=r"files are limited to 1\.0 GiB \(RLIMIT_FSIZE\)"):
+        decide(DEMO, Budget(GIB, 2), replace(TARGET, file_limit_nbytes=GIB))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "int64"}, "counts can't be stored as 'int64'"),
+        ({"threads": 0}, "threads is 0"),
+        ({"minibatch_size": -1}, "minibatch_size is -1"),
+    ],
+)
+def test_senseless_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        made(DEMO, GIB, **options)
+
+
+def test_fewer_threads_and_smaller_types_need_less() -> None:
+    assert made(DEMO, GIB, threads=1).peak_nbytes < made(DEMO, GIB, threads=16).peak_nbytes
+    assert made(DEMO, GIB, dtype="uint8").output_nbytes * 4 == made(DEMO, GIB, dtype="uint32").output_nbytes
+
+
+def test_explain_names_every_quantity_and_to_json_is_json() -> None:
+    found = made(DEMO, GIB)
+    text = found.explain()
+    for quantity in found.quantities:
+        assert quantity.name in text
+    for number in ("713.4 M", "predicted peak", "1.0 GiB (given, safety 0.7)"):
+        assert number in text
+    items = json.loads(json.dumps(found.to_json()))
+    assert items["peak_nbytes"] == sum(items["memory"].values())
+
+
+def test_plan_gathers_the_facts(tmp_path: Path) -> None:
+    posterior = fake_posterior((20, 50, 30), ngroups=2)
+    chosen = Selection.of(posterior.shape, samples="2:12", features=[3, 1])
+    stream = FakeStream(posterior, chosen=chosen)
+    found = plan(stream, tmp_path / "counts.npy", budget=Budget(GIB, 3))  # type: ignore[arg-type]
+    check_plan(found)
+    assert found.shape == (10, 50, 2)
+    assert found.dtype == "uint8"
+    assert found.threads == 3
+    baseline = found.quantities[0].nbytes
+    assert 10 * MIB < baseline < GIB
+
+
+def test_plan_refuses_targets_before_reading_anything(tmp_path: Path) -> None:
+    stream = FakeStream(fake_posterior((2, 3, 4)))
+    budget = Budget(GIB, 1)
+    with pytest.raises(PlanError, match=r"suffix '\.csv'; counts are written to \.npy or \.h5"):
+        plan(stream, tmp_path / "counts.csv", budget=budget)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="there is no folder"):
+        plan(stream, tmp_path / "absent" / "counts.h5", budget=budget)  # type: ignore[arg-type]
+
+
+def test_empty_selection_is_refused(tmp_path: Path) -> None:
+    posterior = fake_posterior((2, 3, 4))
+    stream = FakeStream(posterior, chosen=Selection.of(posterior.shape, cells=slice(0, 0)))
+    with pytest.raises(PlanError, match="holds no counts"):
+        plan(stream, tmp_path / "counts.h5", budget=Budget(GIB, 1))  # type: ignore[arg-type]
