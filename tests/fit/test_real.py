@@ -11,6 +11,8 @@ import pytest
 
 from streamsample.fit import TechnicalModel
 from streamsample.posterior import Posterior
+from streamsample.stream import CountStream
+from streamsample.summary import summarise
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,3 +68,18 @@ def test_all_cells_of_the_screen(posterior: Posterior) -> None:
     np.testing.assert_allclose(everyone.cells.size_factor[rows], posterior.cells.size_factor)
     assert np.array_equal(everyone.cells.group[rows], posterior.cells.group)
     assert everyone.digest() != posterior.digest()
+
+
+def test_counts_of_all_cells_follow_the_observed_ones(posterior: Posterior) -> None:
+    path = large_file()
+    stream = CountStream(posterior.for_cells(path), seed=1).select(samples=slice(0, 20))
+    summary = summarise(stream)  # 124 million counts, none of them stored
+    observed = anndata.read_h5ad(path).X
+    mean = np.asarray(observed.mean(axis=0)).ravel()
+    zeros = 1 - np.asarray((observed > 0).mean(axis=0)).ravel()
+    # Perturbed cells differ from the fitted, non-targeting ones in the genes that the perturbations hit;
+    # all others, and so the correlations, must follow.
+    fitted = posterior.fitted & (mean > 0.01)
+    assert np.corrcoef(np.log(summary.mean.mean(axis=0)[fitted]), np.log(mean[fitted]))[0, 1] > 0.98
+    assert np.corrcoef(summary.zero_fraction.mean(axis=0)[fitted], zeros[fitted])[0, 1] > 0.99
+    assert np.median(np.abs(summary.zero_fraction.mean(axis=0) - zeros)[fitted]) < 0.02
