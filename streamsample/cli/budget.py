@@ -1,0 +1,24 @@
+"""``streamsample budget``: every limit found, and the tightest."""
+
+from __future__ import annotations
+
+from streamsample.cli.common import print_json
+from streamsample.cli.options import Json, Memory
+
+
+def budget(memory: Memory = None, as_json: Json = False) -> None:
+    """Show memory and CPUs that may be used.
+
+    Every limit found is listed with its source: SLURM, control groups, resource limits, the host.
+
+    Example:
+      streamsample budget --json
+    """
+    from streamsample.budget import Budget
+    from streamsample.report.memory import budget_lines
+
+    found = Budget.detect(memory=memory)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(*budget_lines(found), sep="\n")

@@ -1,0 +1,125 @@
+"""What all commands share: how they speak, how they fail and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import json
+import logging
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from streamsample.cli.progress import LineHandler, write_line
+from streamsample.errors import OutputExists, StreamsampleError
+
+logger = logging.getLogger("streamsample")
+
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print results, warnings and errors only.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print what is decided on the way, too.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback with an error.")]
+
+_SHARED = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a function -q, -v and --debug, one line an error and the exit codes, so that Typer can make a command of it.
+
+    Exit codes are 0 (done), 1 (an error, told in one line) and 2 (usage, told by Typer).
+    """
+
+    @functools.wraps(function)
+    def run(*, quiet: bool, verbose: bool, debug: bool, **arguments: Any) -> None:
+        with _lines(quiet, verbose), _termination_interrupts():
+            try:
+                function(**arguments)
+            except (typer.Exit, typer.BadParameter, BrokenPipeError):
+                raise
+            except KeyboardInterrupt:
+                _fail("interrupted; no unfinished file is left behind, the same command starts again", debug)
+            except Exception as error:  # whatever it is, a user reads one line
+                _fail(_one_line(error), debug)
+
+    signature = inspect.signature(function, eval_str=True)
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        for name, annotation in _SHARED.items()
+    ]
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *shared])  # type: ignore[attr-defined]
+    run.__doc__ = keep_examples(function.__doc__)
+    run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()} | _SHARED
+    return run
+
+
+def keep_examples(text: str | None) -> str:
+    """Mark the paragraph of examples, so that its lines are printed as they are (a form of click's)."""
+    return (text or "").replace("Example:", "\b\n    Example:")
+
+
+def say(*lines: str) -> None:
+    """Print what a command reports on its way; nothing under ``--quiet``."""
+    if logger.isEnabledFor(logging.INFO):
+        print(*lines, sep="\n", flush=True)
+
+
+def refuse_existing(output: Path, overwrite: bool) -> None:
+    """Refuse, before hours of work, to replace a file that nobody said may be replaced."""
+    if output.exists() and not overwrite:
+        raise OutputExists(f"{output} exists; give --overwrite to replace it")
+
+
+def print_json(facts: object) -> None:
+    """Print facts for machines."""
+    print(json.dumps(facts, indent=2))
+
+
+@contextlib.contextmanager
+def _lines(quiet: bool, verbose: bool) -> Iterator[None]:
+    """Send the library's log to standard error while a command runs."""
+    handler, level = LineHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that unfinished files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, StreamsampleError):
+        return text
+    return f"{type(error).__name__}: {text} (--debug prints the traceback)"
+
+
+def _fail(text: str, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exc(file=sys.stderr)
+    write_line(f"error: {text}")
+    raise typer.Exit(1)

@@ -1,0 +1,74 @@
+"""Arguments and options that several commands take, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from streamsample.units import parse_bytes
+
+
+def _size(text: str | None) -> str | None:
+    """Refuse a size that can't be read; keep the text, which the budget cites."""
+    if text is not None:
+        try:
+            parse_bytes(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return text
+
+
+def _fraction(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= 1:
+        raise typer.BadParameter(f"{value:g} is not above 0 and at most 1")
+    return value
+
+
+PosteriorFile = Annotated[Path, typer.Argument(metavar="POSTERIOR.h5", help="Parameter draws, as `fit` saves them.")]
+CountsFile = Annotated[Path, typer.Argument(metavar="COUNTS.h5ad", help="Observed counts, an AnnData file.")]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output; the old one stays until then.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random numbers; the same seed gives the same bytes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        callback=_size,
+        help="State the budget, against whatever is detected: 64G is binary as SLURM's, 64GB is decimal.",
+    ),
+]
+SafetyFactor = Annotated[
+    float | None,
+    typer.Option(
+        metavar="F",
+        callback=_fraction,
+        help="Use at most this fraction of the budget [default: 0.7 of an allocation, 0.35 on a shared node].",
+    ),
+]
+Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads [default: every CPU of the budget].")]
+MinibatchSize = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Samples in work at a time [default: as many as fit].")
+]
+DtypeName = Literal["auto", "uint8", "uint16", "uint32"]
+Dtype = Annotated[DtypeName, typer.Option(help="Integer type of the counts; auto is the narrowest that holds all.")]
+
+Samples = Annotated[str | None, typer.Option(metavar="A:B", help="Samples to make, as a:b or a:b:step [default: all].")]
+Cells = Annotated[str | None, typer.Option(metavar="A:B", help="Cells to make [default: all].")]
+Features = Annotated[str | None, typer.Option(metavar="A:B", help="Features to make [default: all].")]
+
+ForCells = Annotated[
+    Path | None,
+    typer.Option(metavar="X.h5ad", help="Apply the parameters to the cells of this file; genes are joined by name."),
+]
+GroupKey = Annotated[
+    list[str] | None,
+    typer.Option(metavar="K", help="Column of obs that names the technical group; several may be given."),
+]
+SumFactorKey = Annotated[
+    str | None,
+    typer.Option(metavar="K", help="Column of obs with each cell's relative depth [default: from the totals]."),
+]

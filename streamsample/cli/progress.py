@@ -1,0 +1,102 @@
+"""Progress of one piece of work: a bar on a terminal, a line now and then in a file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from streamsample.units import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+logger = logging.getLogger("streamsample")
+
+SECONDS_BETWEEN_LINES = 10.0
+"""A job's log stays readable: an hour's run leaves 360 lines."""
+
+_live: list[Progress] = []
+
+
+class Bar:
+    """Shows how far some work has come; nothing at all under ``--quiet``.
+
+    Parameters
+    ----------
+    label
+        What is being done.
+    unit
+        What is counted: ``counts``, ``steps``.
+    """
+
+    def __init__(self, label: str, unit: str = "counts") -> None:
+        self.label, self.unit = label, unit
+        self._shown = logger.isEnabledFor(logging.INFO)
+        self._progress: Progress | None = None
+        self._started = self._last_line = time.monotonic()
+        self._done = 0.0
+        self._first: tuple[float, float] | None = None
+
+    def __enter__(self) -> Bar:
+        if self._shown and sys.stderr.isatty():
+            self._progress = _make_progress()
+            self._task = self._progress.add_task(self.label, total=None, note="")
+            self._progress.start()
+            _live.append(self._progress)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            _live.remove(self._progress)
+            self._progress.stop()
+        elif self._last_line > self._started:  # work that was over before its first line needs no last one
+            seconds = time.monotonic() - self._started
+            write_line(f"{self.label}: {format_count(self._done)} {self.unit} in {format_seconds(seconds)}")
+
+    def update(self, done: float, total: float, note: str = "") -> None:
+        """Show that `done` of `total` units are behind us."""
+        self._done, now = done, time.monotonic()
+        if self._first is None:  # what went before may be compiling, which says nothing of the rest
+            self._first = now, done
+        speed = (done - self._first[1]) / max(now - self._first[0], 1e-9)
+        note = note or (f"{format_count(speed)} {self.unit}/s" if speed else "")
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total, note=note)
+        elif self._shown and now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            share = f"{format_count(done)} of {format_count(total)} {self.unit} ({done / total:.0%})"
+            left = f"{format_seconds((total - done) / speed)} left" if speed else ""
+            write_line(f"{self.label}: " + ", ".join(part for part in (share, note, left) if part))
+
+
+def _make_progress() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),  # all of it in 80 columns
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+
+
+def write_line(text: str) -> None:
+    """Write a line to standard error, above a bar if one is being drawn."""
+    if _live:
+        _live[-1].console.print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
+class LineHandler(logging.Handler):
+    """Shows the library's log records as plain lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; only warnings say what they are."""
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        write_line(prefix + record.getMessage())

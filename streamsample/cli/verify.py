@@ -1,0 +1,71 @@
+"""``streamsample verify``: compute some of a file again and compare."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamsample.cli.common import print_json
+from streamsample.cli.options import ForCells, GroupKey, Json, SumFactorKey
+from streamsample.cli.progress import Bar
+from streamsample.cli.streams import open_posterior
+from streamsample.units import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from streamsample.posterior import Posterior
+    from streamsample.run import Progress
+    from streamsample.verifier import Report
+
+CountsOutput = Annotated[Path, typer.Argument(metavar="COUNTS.h5", help="Counts that `sample` wrote: .h5 or .npy.")]
+From = Annotated[Path, typer.Option("--posterior", metavar="POSTERIOR.h5", help="The posterior they were made from.")]
+Fraction = Annotated[float, typer.Option(metavar="F", min=0, max=1, help="Share of the slabs to compute again.")]
+Full = Annotated[bool, typer.Option("--full", help="Compute everything again.")]
+
+
+def verify(
+    counts: CountsOutput,
+    posterior: From,
+    fraction: Fraction = 0.01,
+    full: Full = False,
+    for_cells: ForCells = None,
+    group_key: GroupKey = None,
+    sum_factor_key: SumFactorKey = None,
+    as_json: Json = False,
+) -> None:
+    """Check a file of counts.
+
+    Checks every checksum, and computes a random part of the counts again. Give --for-cells, --group-key and
+    --sum-factor-key as they were given to `sample`.
+
+    Example:
+      streamsample verify counts.h5 --posterior posterior.h5 --fraction 0.1
+    """
+    source = open_posterior(posterior, for_cells, group_key, sum_factor_key)
+    report = check(counts, source, fraction=fraction, full=full)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        print(describe(report))
+
+
+def check(counts: Path, posterior: Posterior, *, fraction: float = 0.01, full: bool = False) -> Report:
+    """Verify under a bar."""
+    from streamsample.verifier import verify
+
+    with Bar(f"verify {counts.name}") as bar:
+
+        def show(event: Progress) -> None:
+            bar.update(event.counts_done, event.counts_total)
+
+        return verify(counts, posterior, fraction=fraction, full=full, progress=show)
+
+
+def describe(report: Report) -> str:
+    """Say in a line what was checked."""
+    return (
+        f"{report.path}: right. {report.slabs_checked} checksums of {format_count(report.counts_total)} counts, "
+        f"{format_count(report.counts_compared)} counts computed again, in {format_seconds(report.seconds)}"
+    )

@@ -1,0 +1,80 @@
+"""What a file holds: one of ours, or someone's AnnData."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from streamsample import stores
+from streamsample.errors import StoreError
+from streamsample.posterior import Posterior
+from streamsample.units import format_bytes
+
+Facts = dict[str, Any]
+
+
+def file_facts(path: Path) -> Facts:
+    """Tell what a file of ours is, without reading draws or counts.
+
+    Returns
+    -------
+    dict
+        ``kind`` is ``posterior`` or ``counts``; the rest depends on it, and all of it is plain JSON types.
+
+    Raises
+    ------
+    StoreError, PosteriorError
+        If the file is missing, damaged, or not ours.
+    """
+    if not path.is_file():
+        raise StoreError(f"{path}: there is no such file")
+    found = "streamsample-counts" if path.suffix == ".npy" else _format(path)
+    if found.startswith("streamsample-counts"):
+        return {"kind": "counts", **dataclasses.asdict(stores.describe(path))}
+    if not found.startswith("streamsample-posterior"):
+        raise StoreError(f"{path} is neither a posterior nor counts: its attribute 'format' is {found!r}")
+    return {"kind": "posterior", "path": str(path), "nbytes": path.stat().st_size, **_posterior(Posterior.open(path))}
+
+
+def file_lines(facts: Facts) -> list[str]:
+    """Write facts of a file, one a line."""
+    shown = {key: value for key, value in facts.items() if value is not None}
+    shown["nbytes"] = f"{facts['nbytes']:,} ({format_bytes(facts['nbytes'])})"
+    return [f"{key:<21}{_text(value)}" for key, value in shown.items()]
+
+
+def _posterior(posterior: Posterior) -> Facts:
+    facts, origin = posterior.facts, posterior.origin
+    return {
+        "shape": posterior.shape,
+        "groups": facts.ngroups,
+        "group_names": None if facts.group_names is None else facts.group_names.tolist(),
+        "unfitted_features": int((~posterior.fitted).sum()),
+        "cell_names": posterior.cells.names is not None,
+        "feature_names": facts.feature_names is not None,
+        "size_factor_scale": origin.size_factor_scale,
+        "group_key": list(origin.group_key) or None,
+        "sum_factor_key": origin.sum_factor_key,
+        "layer": origin.layer,
+    }
+
+
+def _format(path: Path) -> str:
+    """Return the attribute ``format`` of an HDF5 file, or nothing where there is none."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get("format", ""))
+    except OSError as error:
+        raise StoreError(f"{path} is not a readable HDF5 file ({error})") from None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        more = f", and {len(value) - 12} more" if len(value) > 12 else ""
+        return ", ".join(str(item) for item in value[:12]) + more
+    return str(value)

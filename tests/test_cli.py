@@ -1,0 +1,438 @@
+"""The command line: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from streamsample.cli import app
+from streamsample.cli.common import command
+from streamsample.posterior import Posterior
+from streamsample.stream import CountStream
+
+COMMANDS = ("demo", "fit", "budget", "plan", "sample", "info", "ppc", "verify")
+S, N, T = 6, 20, 5  # of the small posterior
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def ran(*arguments: str | Path) -> Result:
+    """Run what must succeed."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refused(*arguments: str | Path, code: int = 1) -> str:
+    """Run what must fail with one line, and return that line."""
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+@pytest.fixture
+def posterior(small_posterior: Posterior, tmp_path: Path) -> Path:
+    path = tmp_path / "posterior.h5"
+    small_posterior.save(path)
+    return path
+
+
+@pytest.fixture
+def counts(posterior: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "counts.h5"
+    ran("sample", posterior, "-o", path, "-q")
+    return path
+
+
+@pytest.fixture
+def counts_h5ad(small_posterior: Posterior, tmp_path: Path) -> Path:
+    """The cells of the small posterior with counts of its first sample, in another order, and some more genes."""
+    drawn = np.asarray(CountStream(small_posterior, seed=1)[0, :, :])
+    cells, features = small_posterior.cells, small_posterior.facts.feature_names
+    assert cells.names is not None
+    assert features is not None
+    groups = np.array(["rep_1", "rep_2"])[cells.group]
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(np.hstack([drawn, rng.poisson(2.0, (N, 2))]), cells.names, [*features, "MYC", "TP53"])
+    table = table.loc[rng.permutation(cells.names), [*reversed(table.columns)]]
+    obs = pd.DataFrame({"bio_rep": pd.Categorical(pd.Series(groups, cells.names).loc[table.index])}, table.index)
+    path = tmp_path / "observed.h5ad"
+    var = pd.DataFrame(index=table.columns)
+    anndata.AnnData(table.to_numpy(dtype=np.float32), obs=obs, var=var).write_h5ad(path)
+    return path
+
+
+# -- help and usage
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_an_example_on_its_own_line(name: str) -> None:
+    lines = ran(name, "--help").output.splitlines()
+    example = lines.index("  Example:")
+    assert lines[example + 1].startswith(f"    streamsample {name}")
+    for option in ("--quiet", "--verbose", "--debug"):
+        assert any(option in line for line in lines[example:])
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import streamsample.cli, sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"typer"} <= set(loaded)
+    assert set(loaded).isdisjoint({"numpy", "numba", "torch", "h5py", "anndata", "matplotlib", "scipy", "pandas"})
+
+
+def test_the_module_runs_as_the_command_does() -> None:
+    ended = subprocess.run([sys.executable, "-m", "streamsample", "--version"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "streamsample 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nonsense"], "No such command"),
+        (["plan"], "give either POSTERIOR.h5 or --shape S,N,T"),
+        (["plan", "--shape", "10,20"], "'10,20' is not a shape"),
+        (["plan", "--shape", "10,0,3"], "'10,0,3' is not a shape"),
+        (["budget", "--memory", "12Q"], "'12Q' is not a size"),
+        (["plan", "--shape", "1,2,3", "--safety-factor", "1.5"], "1.5 is not above 0 and at most 1"),
+        (["plan", "--shape", "1,2,3", "--dtype", "float32"], "--dtype"),
+        (["sample", "posterior.h5"], "--output"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str], complaint: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+# -- how commands end
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("first\nsecond"), "error: ValueError: first second (--debug prints the traceback)"),
+        (KeyboardInterrupt(), "error: interrupted; no unfinished file is left behind, the same command starts again"),
+    ],
+)
+def test_whatever_goes_wrong_is_told_in_one_line(error: BaseException, line: str) -> None:
+    def failing() -> None:
+        raise error
+
+    small = typer.Typer(pretty_exceptions_enable=False)
+    small.command()(command(failing))
+    result = CliRunner().invoke(small, [])
+    assert (result.exit_code, result.stderr) == (1, f"{line}\n")
+    assert "Traceback (most recent call last)" in CliRunner().invoke(small, ["--debug"]).stderr
+
+
+def test_sigterm_leaves_no_unfinished_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    large = Posterior.from_arrays(
+        mu=rng.gamma(1.0, 50.0, (40, 1000)), phi=rng.gamma(5.0, 1.0, (40, 1000)), n_cells=20_000
+    )
+    large.save(tmp_path / "posterior.h5")
+    arguments = ["sample", "posterior.h5", "-o", "counts.h5", "--memory", "2G", "--threads", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamsample", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while not (tmp_path / "counts.h5.partial").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert told.splitlines()[-1].startswith("error: interrupted")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["posterior.h5"]
+
+
+# -- budget and plan
+
+
+def test_budget_as_json_has_the_fixed_keys() -> None:
+    facts = json.loads(ran("budget", "--json", "--memory", "64G").stdout)
+    assert facts["nbytes"] == 64 * 2**30
+    assert facts["tightest"] == "--memory"
+    assert facts["cpus"] >= 1
+    assert {"name", "says", "nbytes", "cpus"} <= set(facts["sources"][0])
+
+
+def test_memory_is_binary_or_decimal() -> None:
+    assert json.loads(ran("budget", "--json", "--memory", "64GB").stdout)["nbytes"] == 64 * 10**9
+
+
+def test_budget_prints_every_source() -> None:
+    facts = json.loads(ran("budget", "--json").stdout)
+    printed = ran("budget").stdout
+    assert all(source["name"] in printed for source in facts["sources"])
+
+
+def test_plan_of_a_shape_prints_the_published_estimate_and_then_the_plan() -> None:
+    printed = ran("plan", "--shape", "1000,21761,28868", "--groups", "2", "--memory", "508800M").stdout
+    for line in (
+        "[MEMORY] Max samples that fit: 147",
+        "[MEMORY] Auto-setting minibatch_size=100 (capped at 100)",
+        "[MEMORY] This will require 10 batches",
+        "[MEMORY] Estimated memory per batch: 236.4 GiB",
+    ):
+        assert line in printed.splitlines()
+    assert printed.index("[INFO] Running Predictive") < printed.index("predicted peak")
+
+
+def test_plan_as_json() -> None:
+    facts = json.loads(
+        ran("plan", "--shape", "1000,21761,28868", "--groups", "2", "--memory", "508800M", "--json").stdout
+    )
+    assert facts["predictive"]["minibatch_size"] == 100
+    assert facts["plan"]["shape"] == [1000, 21761, 28868]
+    assert facts["plan"]["peak_nbytes"] <= facts["plan"]["allowed_nbytes"]
+
+
+def test_plan_of_a_posterior_writes_nothing(posterior: Path, tmp_path: Path) -> None:
+    printed = ran("plan", posterior, "-o", tmp_path / "counts.h5", "--samples", "0:3", "--cells", "::2").stdout
+    assert "3 samples x 10 cells x 5 features" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["posterior.h5"]
+
+
+def test_a_budget_too_small_for_a_slab(posterior: Path, tmp_path: Path) -> None:
+    line = refused("sample", posterior, "-o", tmp_path / "counts.h5", "--memory", "20M", "--safety-factor", "1")
+    assert "20.0 MiB are allowed (--memory, safety 1)" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["posterior.h5"]
+
+
+# -- sample
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npy"])
+def test_sample_writes_the_stream(small_posterior: Posterior, posterior: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"counts{suffix}"
+    ran("sample", posterior, "-o", output, "--seed", "7")
+    stored = np.load(output) if suffix == ".npy" else h5py.File(output)["counts"][:]
+    np.testing.assert_array_equal(stored, CountStream(small_posterior, seed=7)[:, :, :])
+
+
+def test_sample_writes_a_selection(small_posterior: Posterior, posterior: Path, tmp_path: Path) -> None:
+    output = tmp_path / "counts.npy"
+    options = ["--samples", "1:4", "--cells", "3:17:2", "--features", "2:", "--dtype", "uint32", "--threads", "1"]
+    ran("sample", posterior, "-o", output, *options)
+    np.testing.assert_array_equal(np.load(output), CountStream(small_posterior)[1:4, 3:17:2, 2:])
+    assert np.load(output).dtype == np.uint32
+
+
+def test_sample_for_other_cells(posterior: Path, counts_h5ad: Path, tmp_path: Path) -> None:
+    with h5py.File(posterior, "r+") as file:
+        file.attrs["size_factor_scale"] = 10.0
+    output = tmp_path / "other.npy"
+    ran("sample", posterior, "-o", output, "--for-cells", counts_h5ad, "--group-key", "bio_rep")
+    others = Posterior.open(posterior).for_cells(counts_h5ad, group_key="bio_rep")
+    np.testing.assert_array_equal(np.load(output), CountStream(others)[:, :, :])
+    ran("verify", output, "--posterior", posterior, "--for-cells", counts_h5ad, "--group-key", "bio_rep", "--full")
+
+
+def test_an_existing_output_is_refused_and_untouched(posterior: Path, counts: Path) -> None:
+    before = counts.read_bytes()
+    assert "exists; give --overwrite to replace it" in refused("sample", posterior, "-o", counts, "--seed", "1")
+    assert counts.read_bytes() == before
+    ran("sample", posterior, "-o", counts, "--seed", "1", "--overwrite")
+    assert counts.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["-o", "missing/counts.h5"], "there is no folder"),
+        (["-o", "counts.txt"], "suffix '.txt'"),
+        (["-o", "counts.h5", "--features", "3:3"], "holds no counts"),
+        (["-o", "counts.h5", "--samples", "a:b"], "'a:b' is not a range"),
+        (["-o", "counts.h5", "--samples", "9"], "sample 9 is out of bounds"),
+    ],
+)
+def test_sample_refuses_in_one_line(
+    posterior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert complaint in refused("sample", posterior, *options)
+    assert [path.name for path in tmp_path.iterdir()] == ["posterior.h5"]
+
+
+def test_a_missing_posterior_is_named(tmp_path: Path) -> None:
+    assert "nowhere.h5: there is no such file" in refused("sample", tmp_path / "nowhere.h5", "-o", tmp_path / "c.h5")
+
+
+def test_quiet_prints_nothing(posterior: Path, tmp_path: Path) -> None:
+    assert ran("sample", posterior, "-o", tmp_path / "counts.h5", "-q").output == ""
+
+
+def test_sample_reports_size_and_speed(posterior: Path, tmp_path: Path) -> None:
+    result = ran("sample", posterior, "-o", tmp_path / "counts.h5")
+    assert "predicted peak" in result.stdout
+    assert "600 counts" in result.stdout.splitlines()[-1]
+    assert "counts/s" in result.stdout.splitlines()[-1]
+
+
+# -- verify, info
+
+
+def test_verify_says_what_it_checked(posterior: Path, counts: Path) -> None:
+    assert (
+        ": right. 1 checksums of 600 counts, 600 counts computed again"
+        in ran("verify", counts, "--posterior", posterior, "--full").stdout
+    )
+    facts = json.loads(ran("verify", counts, "--posterior", posterior, "--json").stdout)
+    assert facts["counts_total"] == S * N * T
+
+
+def test_verify_names_the_first_wrong_count(posterior: Path, counts: Path) -> None:
+    with h5py.File(counts, "r+") as file:
+        file["counts"][2, 3, 1] += 1
+    line = refused("verify", counts, "--posterior", posterior)
+    assert "(s=2, n=3, t=1)" in line
+
+
+def test_verify_refuses_another_posterior(counts: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.h5"
+    Posterior.from_arrays(np.ones((S, T)), np.ones((S, T)), n_cells=N).save(other)
+    assert "another posterior" in refused("verify", counts, "--posterior", other)
+
+
+def test_info_of_a_posterior(posterior: Path) -> None:
+    facts = json.loads(ran("info", posterior, "--json").stdout)
+    assert (facts["kind"], facts["shape"], facts["group_names"]) == ("posterior", [S, N, T], ["rep_1", "rep_2"])
+    assert "6, 20, 5" in ran("info", posterior).stdout
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npy"])
+def test_info_of_counts(posterior: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"counts{suffix}"
+    ran("sample", posterior, "-o", output, "--seed", "3", "--cells", "4:9", "-q")
+    facts = json.loads(ran("info", output, "--json").stdout)
+    assert (facts["kind"], facts["shape"], facts["seed"], facts["complete"]) == ("counts", [S, 5, T], 3, True)
+    assert facts["posterior_digest"] == Posterior.open(posterior).digest()
+    assert facts["posterior_digest"] in ran("info", output).stdout
+
+
+def test_info_of_anndata_gives_the_command_that_fits_it(counts_h5ad: Path) -> None:
+    printed = ran("info", counts_h5ad).stdout
+    assert "bio_rep" in printed
+    proposed = next(line for line in printed.splitlines() if "streamsample fit" in line)
+    assert "--group-key bio_rep" in proposed
+    assert json.loads(ran("info", counts_h5ad, "--json").stdout)["nfeatures"] == T + 2
+
+
+@pytest.mark.parametrize("name", ["notes.h5ad", "notes.h5", "notes.npy"])
+def test_info_of_a_text_file_is_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("not what its name says\n")
+    assert name in refused("info", path)
+
+
+def test_info_of_someone_elses_hdf5(tmp_path: Path) -> None:
+    path = tmp_path / "other.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = [1]
+    assert "neither a posterior nor counts" in refused("info", path)
+
+
+# -- fit, ppc
+
+
+def fit_options(nsamples: int = 8) -> list[str]:
+    return ["--group-key", "bio_rep", "--nsamples", str(nsamples), "--niters", "30"]
+
+
+def test_fit_saves_a_posterior_that_can_be_sampled(counts_h5ad: Path, tmp_path: Path) -> None:
+    output = tmp_path / "fitted.h5"
+    result = ran("fit", counts_h5ad, "-o", output, *fit_options(), "--reference", "rep_2", "--seed", "5")
+    assert "[MEMORY]" in result.stderr
+    fitted = Posterior.open(output)
+    assert fitted.shape == (8, N, T + 2)
+    assert fitted.origin.group_key == ("bio_rep",)
+    ran("sample", output, "-o", tmp_path / "counts.h5")
+
+
+def test_fit_refuses_an_existing_output_before_it_reads_anything(posterior: Path, tmp_path: Path) -> None:
+    before = posterior.read_bytes()
+    assert "exists" in refused("fit", tmp_path / "nowhere.h5ad", "-o", posterior, *fit_options())
+    assert posterior.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--group-key", "plate"], "bio_rep"),
+        (["--group-key", "bio_rep", "--where", "n_genes >"], "bio_rep"),
+        (["--group-key", "bio_rep", "--layer", "raw"], "raw"),
+        (["--group-key", "bio_rep", "--sum-factor-key", "depth"], "depth"),
+    ],
+)
+def test_fit_names_what_is_missing(counts_h5ad: Path, tmp_path: Path, options: list[str], complaint: str) -> None:
+    output = tmp_path / "fitted.h5"
+    assert complaint in refused("fit", counts_h5ad, "-o", output, *options)
+    assert not output.exists()
+
+
+def test_ppc_joins_cells_and_genes_by_name(
+    posterior: Path, counts_h5ad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import streamsample.report.ppc as module
+
+    seen: dict[str, Any] = {}
+    draw = module.plot_ppc
+
+    def watched(observed: Any, summary: Any, path: Path, **options: Any) -> Path:
+        seen.update(observed=observed, summary=summary)
+        return draw(observed, summary, path, **options)
+
+    monkeypatch.setattr(module, "plot_ppc", watched)
+    ran("ppc", posterior, counts_h5ad, "-o", tmp_path / "ppc.png")
+    drawn = np.asarray(CountStream(Posterior.open(posterior), seed=1)[0, :, :])
+    np.testing.assert_allclose(seen["observed"].mean, drawn.mean(axis=0))
+    counts = np.asarray(CountStream(Posterior.open(posterior))[:, :, :], dtype=float)
+    np.testing.assert_allclose(seen["summary"].mean, counts.mean(axis=1))
+    assert (tmp_path / "ppc.png").stat().st_size > 10_000
+
+
+def test_ppc_of_cells_that_were_not_fitted(posterior: Path, counts_h5ad: Path, tmp_path: Path) -> None:
+    with h5py.File(posterior, "r+") as file:
+        file.attrs["size_factor_scale"] = 10.0
+        del file["cell_names"]
+        file["cell_names"] = [f"elsewhere{n}" for n in range(N)]
+    picture = tmp_path / "ppc.png"
+    printed = ran("ppc", posterior, counts_h5ad, "-o", picture, "--group-key", "bio_rep").stdout
+    assert "20 cells, 5 features, 6 samples" in printed
+
+
+def test_ppc_refuses_an_existing_picture(posterior: Path, counts_h5ad: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "ppc.png"
+    picture.write_text("mine")
+    assert "exists" in refused("ppc", posterior, counts_h5ad, "-o", picture)
+    assert picture.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused(posterior: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    assert "read-only" in refused("sample", posterior, "-o", folder / "counts.h5")

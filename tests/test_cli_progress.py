@@ -1,0 +1,80 @@
+"""Progress: bars on a terminal, lines in a file, nothing when quiet."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from streamsample.cli.progress import Bar, LineHandler, write_line
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """The library's logger as a command sets it up."""
+    found, handler = logging.getLogger("streamsample"), LineHandler()
+    level = found.level
+    found.addHandler(handler)
+    found.setLevel(logging.INFO)
+    yield found
+    found.removeHandler(handler)
+    found.setLevel(level)
+
+
+@pytest.mark.usefixtures("logger")
+def test_in_a_file_short_work_leaves_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar("counts.h5") as bar:
+        bar.update(1e6, 4e6)
+        bar.update(4e6, 4e6)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("logger")
+def test_in_a_file_lines_come_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Bar("fit", "steps") as bar:
+        for step in range(1, 31):
+            now = float(step)
+            bar.update(step, 30, f"loss {100 - step}")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "fit: 10 of 30 steps (33%), loss 90, 20.0 s left",
+        "fit: 20 of 30 steps (67%), loss 80, 10.0 s left",
+        "fit: 30 of 30 steps (100%), loss 70, 0 ms left",
+        "fit: 30 steps in 30.0 s",
+    ]
+
+
+def test_a_terminal_shows_a_bar_and_log_lines_above_it(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with Bar("counts.h5") as bar:
+        bar.update(50, 100)
+        logger.info("a line [with] brackets")
+        bar.update(100, 100)
+    shown = terminal.getvalue()
+    assert "counts.h5" in shown
+    assert "100%" in shown
+    assert "a line [with] brackets\n" in shown
+    write_line("afterwards")
+    assert terminal.getvalue().endswith("afterwards\n")
+
+
+def test_quiet_shows_nothing_but_warnings(logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    logger.setLevel(logging.WARNING)
+    with Bar("counts.h5") as bar:
+        bar.update(100, 100)
+    logger.info("not shown")
+    logger.warning("the disk is slow")
+    assert capsys.readouterr().err == "warning: the disk is slow\n"
