@@ -11,9 +11,9 @@ import numpy as np
 from streamsample.bins import MOST_BINS
 from streamsample.errors import PlanError
 from streamsample.geometry import Selection, Shape
+from streamsample.minibatch import PENDING, UNITS_A_THREAD
 from streamsample.parameters import Names
 from streamsample.posterior import Posterior
-from streamsample.stream import PENDING, UNITS_A_THREAD
 from streamsample.units import MIB, format_bytes
 
 SLABS_IN_FLIGHT = 2
@@ -29,7 +29,8 @@ WINDOWS_IN_FLIGHT = 2
 BLOCK = 512
 """Features that a thread has in work (`kernels.slab`, which is not imported for as long as nothing is computed)."""
 _TABLE_NBYTES = 2 * 4 * 4 * BLOCK  # of one edge of a bin: two bounds of four levels, uint32
-_RECORDS_NBYTES = PENDING * (4 * 8 + 2)  # a unit's room for undecided counts, and the mask that picks those used
+_WAITING_NBYTES = 14 * 8 * 1024  # doubtful counts that a thread collects: 14 rows of 1,024
+_RECORDS_NBYTES = PENDING * (3 * 8 + 2)  # a unit's room for undecided counts, and the mask that picks those used
 
 CHECK_NBYTES = 400
 """A line of the table of checksums as Python objects (325 measured), and a share of the lists that hold them."""
@@ -130,7 +131,7 @@ def libraries_nbytes() -> int:
 def fixed_quantities(facts: ParameterFacts, baseline: int, libraries: int, threads: int) -> tuple[Quantity, ...]:
     """List what does not depend on how the work is cut."""
     sides = 8 * (10 * facts.ncells + 4 * facts.nfeatures) + facts.names_nbytes
-    scratch = (MOST_BINS + 2 * facts.ngroups) * _TABLE_NBYTES + 8 * BLOCK * (facts.ngroups + 7)
+    scratch = (MOST_BINS + 2 * facts.ngroups) * _TABLE_NBYTES + 8 * BLOCK * (facts.ngroups + 7) + _WAITING_NBYTES
     output = math.prod(facts.shape) * np.dtype(facts.dtype).itemsize
     windows = min(output, WINDOWS_IN_FLIGHT * DIRTY_WINDOW_NBYTES)
     return (

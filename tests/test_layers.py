@@ -21,7 +21,7 @@ LAYERS = """
     fit interop report
     run verifier summary
     stores
-    stream bins planner sizing target memory_model overflow exact estimate
+    stream minibatch names bins planner sizing target memory_model overflow exact estimate
     kernels
     posterior posterior_file cells parameters budget geometry
     errors units
@@ -41,7 +41,7 @@ ALLOWED: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "anndata": (frozenset({"fit", "interop"}), frozenset({"fit", "interop"})),
     "pandas": (frozenset({"fit", "interop"}), frozenset({"fit", "interop"})),
     "matplotlib": (frozenset({"report"}), NOWHERE),  # report.memory must not load it
-    "numba": (frozenset({"kernels", "stream", "exact", "run", "summary"}), frozenset({"kernels"})),
+    "numba": (frozenset({"kernels", "minibatch", "exact", "run", "summary"}), frozenset({"kernels"})),
     "h5py": (frozenset({"stores", "posterior_file", "interop", "report"}), frozenset({"stores"})),
     "mpmath": (frozenset({"exact"}), frozenset({"exact"})),
     "psutil": (frozenset({"budget"}), NOWHERE),  # optional

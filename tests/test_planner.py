@@ -15,7 +15,7 @@ from streamsample import memory_model
 from streamsample.budget import Budget
 from streamsample.errors import BudgetError, PlanError, StoreError
 from streamsample.geometry import Selection
-from streamsample.kernels import slab
+from streamsample.kernels import dense, slab
 from streamsample.memory_model import ParameterFacts
 from streamsample.planner import LARGEST_SLAB_NBYTES, SLAB_CELLS, SLAB_NBYTES, decide, plan
 from streamsample.sizing import Plan
@@ -101,6 +101,7 @@ def test_slab_is_large_enough_where_memory_is_plenty() -> None:
 
 def test_model_counts_the_kernels_own_blocks() -> None:
     assert memory_model.BLOCK == slab.BLOCK
+    assert memory_model._WAITING_NBYTES == (2 + 4 + 4 + dense.ROWS) * 8 * slab.WAITING
 
 
 def test_slabs_of_a_sample_are_about_alike() -> None:

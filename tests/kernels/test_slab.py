@@ -17,8 +17,9 @@ from streamsample.exact import settle
 from streamsample.kernels.negbin import quantile
 from streamsample.kernels.philox import uniform_at
 from streamsample.kernels.slab import BLOCK, NARROW, fill_slab
+from streamsample.minibatch import key_words
 from streamsample.posterior import Posterior
-from streamsample.stream import CountStream, key_words
+from streamsample.stream import CountStream
 
 
 @numba.njit(error_model="numpy", parallel=True)
@@ -79,7 +80,7 @@ def test_u_at_a_step_goes_through_tier_3():
 
 
 def test_more_undecided_counts_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr("streamsample.stream.PENDING", 2)
+    monkeypatch.setattr("streamsample.minibatch.PENDING", 2)
     test_u_at_a_step_goes_through_tier_3()
 
 
