@@ -104,7 +104,7 @@ def sample(
             checks = _stream_slabs(stream, made, landing, progress)
         store.finish(output.partial, manifest.completed(checks))
         output.commit()
-    logger.info("wrote %s", target)
+    logger.debug("wrote %s", target)
     return target
 
 

@@ -173,7 +173,7 @@ def _check_identity(manifest: Manifest, posterior: Posterior, path: Path) -> Non
     if manifest.posterior_digest != digest:
         raise PosteriorError(
             f"{path} was made from another posterior (digest {manifest.posterior_digest[:12]}), "
-            f"not from this one ({digest[:12]})"
+            f"or for other cells than this one has ({digest[:12]}); where --for-cells made it, give --for-cells again"
         )
 
 

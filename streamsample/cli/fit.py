@@ -73,7 +73,7 @@ def fit(
     model = TechnicalModel.from_anndata(counts, group_key=group_key, reference=reference, where=where, layer=layer)
     posterior = fit_with_bar(
         model,
-        sum_factor_col=sum_factor_key,
+        sum_factor_col=sum_factor_key or "sum_factor",
         tolerance=tolerance,
         nsamples=nsamples,
         niters=niters,

@@ -70,5 +70,5 @@ GroupKey = Annotated[
 ]
 SumFactorKey = Annotated[
     str | None,
-    typer.Option(metavar="K", help="Column of obs with each cell's relative depth [default: from the totals]."),
+    typer.Option(metavar="K", help="Column of obs with each cell's depth [default: sum_factor, else the totals]."),
 ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
-from numba.core import types
+from numba.core import event, types
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
@@ -59,14 +58,30 @@ def _compile(function: F, *, parallel: bool) -> F:
     return compiled
 
 
+class _Announcer(event.Listener):  # type: ignore[misc]  # Numba has no usable hints
+    """Says so before a run waits for the compiler, which it does once for each type of counts and machine."""
+
+    def __init__(self, function: Any, what: str) -> None:
+        self.function, self.what = function, what
+
+    def on_start(self, event: event.Event) -> None:
+        """Take note of a compilation that begins."""
+        if event.data["dispatcher"] is self.function:
+            counts = event.data["args"][-1]
+            logger.info("compiling %s for %s, once on this machine (about 10 s)", self.what, counts.dtype)
+
+    def on_end(self, event: event.Event) -> None:
+        """Take no note of its end."""
+
+
+def announce_compilation(function: Any, what: str) -> None:
+    """Log a line whenever a kernel is compiled, and not when it is found on disk; its last argument holds counts."""
+    event.register("numba:compile", _Announcer(function, what))
+
+
 def threads_available() -> int:
     """Threads that Numba may use in this process."""
     return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # made by a metaclass
-
-
-def disabled() -> bool:
-    """Whether the environment switches compilation off."""
-    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 
 @intrinsic

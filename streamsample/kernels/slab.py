@@ -7,7 +7,7 @@ from numba import prange
 
 from streamsample.kernels.brackets import LEVELS, bracket, classify, fill_brackets
 from streamsample.kernels.dense import ROWS, STEPS, sum_lanes
-from streamsample.kernels.jit import kernel, parallel_kernel
+from streamsample.kernels.jit import announce_compilation, kernel, parallel_kernel
 from streamsample.kernels.negbin import CERTAIN, POISSON_PHI, quantile
 from streamsample.kernels.philox import LOW, fill_words, philox, uniform, word_of
 
@@ -176,3 +176,6 @@ def settle_one(s, n, t, m, phi, u, itemsize, pending, count):  # type: ignore[no
         pending[count, 1] = n
         pending[count, 2] = t
     return np.int64(0), count + 1
+
+
+announce_compilation(fill_slab, "the kernel")
