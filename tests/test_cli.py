@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from streamsample.cli import app
 from streamsample.cli.common import command
 from streamsample.posterior import Posterior
 from streamsample.stream import CountStream
+from tests.mounts import tmpfs
 
 COMMANDS = ("demo", "fit", "budget", "plan", "sample", "info", "ppc", "verify")
 S, N, T = 6, 20, 5  # of the small posterior
@@ -431,8 +431,14 @@ def test_ppc_refuses_an_existing_picture(posterior: Path, counts_h5ad: Path, tmp
     assert picture.read_text() == "mine"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_refused(posterior: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o500)
-    assert "read-only" in refused("sample", posterior, "-o", folder / "counts.h5")
+def test_a_read_only_file_system_is_refused(posterior: Path, tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "locked", read_only=True) as folder:
+        assert "read-only" in refused("sample", posterior, "-o", folder / "counts.h5").lower()
+
+
+@pytest.mark.parametrize("name", ["counts.npy", "counts.h5"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(posterior: Path, tmp_path: Path, name: str) -> None:
+    with tmpfs(tmp_path / "small", nbytes=4096) as folder:  # the counts would fit, header and manifest do not
+        said = refused("sample", posterior, "-o", folder / name, "--dtype", "uint32")
+        assert "No space left on device; free some space there" in said
+        assert list(folder.iterdir()) == []

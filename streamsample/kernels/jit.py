@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import event, types
@@ -54,8 +57,21 @@ def _compile(function: F, *, parallel: bool) -> F:
     cache = _cacheable(function)
     if not cache and parallel:
         logger.warning("no writable folder for compiled code: compiling in memory; NUMBA_CACHE_DIR can name one")
-    compiled: F = numba.njit(**OPTIONS, parallel=parallel, cache=cache)(function)
-    return compiled
+    compiled: Any = numba.njit(**OPTIONS, parallel=parallel, cache=cache)(function)
+    if cache:
+        # Numba looks at the function's own file only, and would go on using what was compiled
+        # from an older version of a file that it calls into. Here every kernel's source counts.
+        compiled._cache._cache_file._source_stamp = sources_digest()
+    return cast(F, compiled)
+
+
+@functools.cache
+def sources_digest() -> str:
+    """SHA-256 of the sources of all kernels."""
+    sha = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
 
 
 class _Announcer(event.Listener):  # type: ignore[misc]  # Numba has no usable hints

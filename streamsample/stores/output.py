@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 from pathlib import Path
 from types import TracebackType
 
-from streamsample.errors import OutputExists, StoreError
+from streamsample.errors import OutputExists, StoreError, StreamsampleError
 from streamsample.stores.base import Store
 
 logger = logging.getLogger(__name__)
@@ -50,11 +51,13 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop what was not committed."""
+        """Drop what was not committed, and say in one line what the disk has refused."""
         if not self._committed:
             for path in self._partial:
                 path.unlink(missing_ok=True)
         os.close(self._lock)
+        if isinstance(error, OSError) and not isinstance(error, StreamsampleError):
+            raise StoreError(f"{self._final[0]} can't be written: {disk_reason(error)}") from error
 
     def commit(self) -> None:
         """Sync, and give the files their final names.
@@ -73,7 +76,7 @@ class Output:
             self._committed = True
             _sync(self._final[0].parent)
         except OSError as error:
-            raise StoreError(f"{self._final[0]} can't be finished: {error.strerror or error}") from error
+            raise StoreError(f"{self._final[0]} can't be finished: {disk_reason(error)}") from error
 
     def _refuse_existing(self) -> None:
         for path in self._final:
@@ -81,6 +84,13 @@ class Output:
                 raise StoreError(f"{path} is a folder; choose another name")
             if path.exists() and not self._overwrite:
                 raise OutputExists(f"{path} exists; give overwrite=True (--overwrite) to replace it")
+
+
+def disk_reason(error: OSError) -> str:
+    """Say why the disk has refused, and the way out where there is one."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = os.strerror(error.errno) if error.errno else str(error)  # HDF5's own text is a page long
+    return f"{reason}{'; free some space there, or select less' if full else ''}"
 
 
 def _lock(path: Path) -> int:
@@ -92,7 +102,7 @@ def _lock(path: Path) -> int:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise StoreError(f"{path} can't be made: {error.strerror}") from error
+            raise StoreError(f"{path} can't be made: {disk_reason(error)}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

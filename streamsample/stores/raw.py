@@ -15,6 +15,7 @@ from streamsample.geometry import Slab
 from streamsample.memory_model import PIECE_NBYTES
 from streamsample.stores.base import CountArray
 from streamsample.stores.manifest import Manifest
+from streamsample.stores.output import disk_reason
 from streamsample.stores.writeback import Writeback
 from streamsample.units import format_bytes
 
@@ -82,9 +83,7 @@ class RawLanding:
     def _refusal(self, error: OSError, done: int) -> StoreError:
         """One line for an error of the disk."""
         progress = f"after {format_bytes(done)} of {format_bytes(self._extent.nbytes)}"
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        way_out = "; free some space there, or select less" if full else ""
-        return StoreError(f"{self._path} can't be written {progress}: {error.strerror or error}{way_out}")
+        return StoreError(f"{self._path} can't be written {progress}: {disk_reason(error)}")
 
 
 @dataclass(frozen=True)
