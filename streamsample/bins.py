@@ -55,7 +55,8 @@ def lay_out(cells: IndexArray, size_factor: FloatArray, group: IndexArray, ngrou
     starts = np.zeros(ngroups + 1, dtype=np.int64)
     low_edge = np.zeros(cells.size, dtype=np.int64)
     edges = []
-    if cells.size >= FEWEST_CELLS:
+    # Every group takes two edges at least: with very many of them the tables would be larger than the cache.
+    if cells.size >= FEWEST_CELLS and 2 * np.unique(group).size <= MOST_BINS:
         for c in range(ngroups):
             members = np.flatnonzero(group == c)
             found = _edges(size_factor[members], MOST_BINS * members.size // cells.size)

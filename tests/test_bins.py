@@ -71,3 +71,10 @@ def test_a_group_without_cells_has_no_edges() -> None:
     layout = lay_out(np.arange(100), np.linspace(1, 2, 100), np.full(100, 2), 4)
     assert layout.starts[1] == layout.starts[2] == 0
     assert layout.starts[3] == layout.starts[4] == layout.edges.size > 2
+
+
+def test_very_many_groups_go_without_brackets() -> None:
+    group = np.arange(1000) % (MOST_BINS // 2 + 1)
+    assert lay_out(np.arange(1000), np.ones(1000), group, int(group.max()) + 1).edges.size == 0
+    few = group % (MOST_BINS // 2)
+    assert 0 < lay_out(np.arange(1000), np.ones(1000), few, int(few.max()) + 1).edges.size <= MOST_BINS
