@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from streamsample.errors import PosteriorError
 from streamsample.geometry import IndexArray
-from streamsample.parameters import FloatArray, Names, floating_array, names_array
+from streamsample.parameters import FloatArray, Names, floating_array, list_names, names_array
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,6 @@ def number_groups(labels: NDArray[Any], group_names: Names | None) -> IndexArray
     unknown = sorted({str(label) for label in labels} - known.keys())
     if unknown:
         raise PosteriorError(
-            f"group {unknown[0]!r} was not fitted ({len(unknown)} such); fitted are: {', '.join(sorted(known))}"
+            f"group {unknown[0]!r} was not fitted ({len(unknown)} such); fitted are: {list_names(sorted(known))}"
         )
     return np.array([known[str(label)] for label in labels], dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,6 +108,13 @@ def _block(array: NDArray[Any], samples: IndexArray, features: IndexArray | None
 def names_array(names: Sequence[str] | Names | None) -> Names | None:
     """Names as a one-dimensional array of str, or None."""
     return None if names is None else np.asarray([str(name) for name in names], dtype=np.str_)
+
+
+def list_names(names: Iterable[str], most: int = 12) -> str:
+    """Join names for an error, the first few where there are many."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def floating_array(values: ArrayLike, name: str, ndim: int) -> NDArray[Any]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Posterior:
     """Parameter draws ``mu[S,T]``, ``phi[S,T]``, ``alpha[S,C,T]`` and the cells they are applied to.
 
@@ -45,6 +45,14 @@ class Posterior:
     def __post_init__(self) -> None:
         object.__setattr__(self, "facts", self.source.facts())
         _check_sizes(self.facts, self.cells)
+
+    def __repr__(self) -> str:
+        """Tell the sizes, and the file that the draws are in."""
+        nsamples, ncells, nfeatures = self.shape
+        groups = f"{self.facts.ngroups} group{'s' * (self.facts.ngroups != 1)}"
+        path = getattr(self.source, "path", None)
+        file = "" if path is None else f" ({Path(path).name})"
+        return f"<Posterior {nsamples:,} samples x {ncells:,} cells x {nfeatures:,} features, {groups}{file}>"
 
     @classmethod
     def from_arrays(
@@ -201,6 +209,7 @@ class Posterior:
         *,
         group_key: str | Sequence[str] | None = None,
         sum_factor_key: str | None = None,
+        layer: str | None = None,
     ) -> Posterior:
         """Apply the same parameters to other cells, which are numbered from 0.
 
@@ -215,9 +224,14 @@ class Posterior:
             (N,) names of the cells.
         group_key, sum_factor_key
             Columns of the AnnData's ``obs``, where they differ from the fit's.
+        layer
+            Layer of the AnnData that holds the counts; if left out, the fit's, or ``X`` if that one is not there and
+            ``X`` holds counts.
 
         Raises
         ------
+        DataError
+            If a column, a feature or the layer is not there, or it holds no counts.
         PosteriorError
             If a group was not fitted (it is named), or sizes disagree.
         """
@@ -225,7 +239,7 @@ class Posterior:
             # The one import that points up the layers: the public face has paths here, their reader is an adapter.
             from streamsample.interop.cells import read_cells
 
-            return replace(self, cells=read_cells(self, cells, group_key, sum_factor_key))
+            return replace(self, cells=read_cells(self, cells, group_key, sum_factor_key, layer))
         return replace(self, cells=make_cells(cells, self._group_numbers(group), None, names))
 
     def _group_numbers(self, group: ArrayLike | None) -> ArrayLike | None:

@@ -58,6 +58,11 @@ def test_groups_are_numbered_by_name() -> None:
     assert number_groups(np.array([2, 1]), np.array(["1", "2"])).tolist() == [1, 0]
 
 
+def test_many_groups_are_not_all_listed() -> None:
+    with pytest.raises(PosteriorError, match=r"fitted are: g000, .*, g011 and 188 more$"):
+        number_groups(np.array(["z"]), np.array([f"g{c:03}" for c in range(200)]))
+
+
 def test_an_unfitted_group_is_named() -> None:
     with pytest.raises(PosteriorError, match=r"group 'd' was not fitted \(2 such\); fitted are: a, b"):
         number_groups(np.array(["a", "e", "d", "d"]), np.array(["b", "a"]))

@@ -43,6 +43,12 @@ def test_sizes_and_names() -> None:
     assert posterior.fitted.shape == (7,)
 
 
+def test_the_representation_is_a_line() -> None:
+    assert repr(named_posterior(SHAPE)) == "<Posterior 5 samples x 12 cells x 7 features, 2 groups>"
+    large = Posterior.from_arrays(np.ones((1, 2000)), np.ones((1, 2000)), n_cells=30_000)
+    assert repr(large) == "<Posterior 1 samples x 30,000 cells x 2,000 features, 1 group>"
+
+
 def test_what_may_be_left_out() -> None:
     posterior = Posterior.from_arrays([[1.0, 2.0]], [[3, 4]], n_cells=6)
     assert posterior.shape == (1, 6, 2)

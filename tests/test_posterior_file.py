@@ -133,6 +133,11 @@ def test_no_size_of_reading_changes_the_file_or_the_digest(path: Path, monkeypat
     assert len(digests) == 1
 
 
+def test_the_representation_names_the_file(path: Path) -> None:
+    named_posterior((5, 12, 7)).save(path)
+    assert repr(Posterior.open(path)) == f"<Posterior 5 samples x 12 cells x 7 features, 2 groups ({path.name})>"
+
+
 def test_a_file_is_not_replaced_unless_told(path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(OutputExists, match=r"posterior\.h5 exists; give overwrite=True \(--overwrite\)"):

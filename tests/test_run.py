@@ -128,17 +128,22 @@ def test_nothing_is_left_and_the_old_file_stays(suffix: str, error: BaseExceptio
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     script = (
+        # A background job of a script inherits SIGINT as ignored, and so does what it starts.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, time; from pathlib import Path; from tests.test_run import *\n"
         "def slow(event): print('started', flush=True); time.sleep(30)\n"
         "run(FakeStream(fake_posterior(SHAPE)), Path(sys.argv[1]), progress=slow)\n"
     )
     argv = [sys.executable, "-c", script, str(tmp_path / "counts.h5")]
-    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "started\n"
-    assert names(tmp_path) == ["counts.h5.partial"]
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "started\n"
+            assert names(tmp_path) == ["counts.h5.partial"]
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert names(tmp_path) == []
 

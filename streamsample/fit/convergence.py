@@ -35,20 +35,29 @@ class FitReport:
         """Whether the smoothed loss came to rest; None where no tolerance was asked for."""
         return self.change <= self.tolerance if self.tolerance > 0 else None
 
+    @property
+    def judged(self) -> bool:
+        """Whether there were enough steps to compare the smoothed loss with itself."""
+        return self.steps > WINDOW
+
     def tell(self) -> None:
         """Show the line to the user; a fit that did not converge is a warning."""
         if self.converged is False:
-            _log.warning("%s; give more niters, or a larger tolerance", self.line())
+            more = "give a larger niters= or tolerance=" if self.judged else f"give niters= above {WINDOW}"
+            _log.warning("%s; %s", self.line(), more)
         else:
             announce([f"[INFO] {self.line()}"])
 
     def line(self) -> str:
         """Tell it in one line."""
         verdict = {True: "converged", False: "NOT converged", None: "ran every step"}[self.converged]
+        begin = f"fit: {self.steps} of {self.niters} steps in {self.seconds:.1f} s"
+        if not self.judged:
+            return f"{begin}, too few to judge whether it converged: the smoothed loss is compared over {WINDOW} steps"
         asked = f" (tolerance {self.tolerance:g})" if self.tolerance > 0 else ""
         return (
-            f"fit: {self.steps} of {self.niters} steps in {self.seconds:.1f} s, {verdict}: the smoothed loss changed "
-            f"by {self.change:.1e} of itself{asked} over the last {min(WINDOW, self.steps)} steps"
+            f"{begin}, {verdict}: the smoothed loss changed by {self.change:.1e} of itself{asked} "
+            f"over the last {WINDOW} steps"
         )
 
 

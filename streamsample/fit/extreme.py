@@ -111,7 +111,9 @@ def meet(draws: Draws, largest: FloatArray, reference: int, names: Names, policy
     _clip(draws, largest, reference, bad)
     left = find(draws, largest, names)
     if left.features.any():
-        raise FitError(f"{told}; NaN can't be clipped ({left.first}): give on_extreme='drop-feature' or a smaller lr")
+        raise FitError(
+            f"{told}; NaN can't be clipped ({left.first}): give on_extreme='drop-feature' or lr= a smaller number"
+        )
     return np.ones_like(bad)
 
 

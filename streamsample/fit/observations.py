@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,13 @@ from scipy import sparse
 
 from streamsample.errors import DataError, FitError
 from streamsample.geometry import IndexArray
-from streamsample.parameters import FloatArray, Names
+from streamsample.parameters import FloatArray, Names, list_names
 from streamsample.report.memory import announce
+
+_log = logging.getLogger(__name__)
+
+MANY_GROUPS = 50  # technical groups are replicates, batches, plates; more of them are seldom meant
+MUCH_LOST = 0.1  # share of features left out from which on it is likelier a mistake than a few silent genes
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,25 +65,58 @@ def counted_in_all_groups(
 ) -> NDArray[np.bool_]:
     """(T,) features with counts in every group; says how many have none in some.
 
+    More than 10 % of the features left out are a warning, and so are more than 50 groups.
+
     Raises
     ------
     FitError
         If there is no such feature.
     """
-    seen = np.asarray((group_sums(counts, group, group_names.size) > 0).all(axis=0))
+    counted = group_sums(counts, group, group_names.size) > 0
+    seen = np.asarray(counted.all(axis=0))
     if not seen.any():
         raise FitError(
             f"none of the {seen.size} features has counts in each of the {group_names.size} groups "
-            f"({', '.join(group_names[:5])}); choose a coarser group_key, or other cells"
+            f"({list_names(group_names, 5)}), {_smallest(group, group_names)}; "
+            "give a coarser group_key= or other cells"
+        )
+    if group_names.size > MANY_GROUPS:
+        _log.warning(
+            "there are %d groups of %.1f cells in the mean, each with an alpha of its own in every feature: if that is "
+            "not meant, give a coarser group_key=",
+            group_names.size,
+            group.size / group_names.size,
         )
     if not seen.all():
-        announce(
-            [
-                f"[INFO] {int((~seen).sum())} of {seen.size} features, {str(feature_names[~seen][0])!r} first, have no "
-                "count in at least one of the groups: they are left out of the fit, and the stream gives zeros for them"
-            ]
+        lost = (
+            f"{int((~seen).sum())} of {seen.size} features ({(~seen).mean():.1%}), {str(feature_names[~seen][0])!r} "
+            "first, have no count in at least one of the groups: they are left out of the fit, and the stream gives "
+            "zeros for them"
         )
+        if (~seen).mean() > MUCH_LOST:
+            _log.warning("%s; %s", lost, _why_lost(counted, group, group_names))
+        else:
+            announce([f"[INFO] {lost}"])
     return seen
+
+
+def _why_lost(counted: NDArray[np.bool_], group: IndexArray, group_names: Names) -> str:
+    """Name the group in which most features have no count, and what it may come from."""
+    silent = (~counted).sum(axis=1)
+    worst = int(silent.argmax())
+    size = int(np.bincount(group)[worst])
+    return (
+        f"group {str(group_names[worst])!r} ({size} of {group.size} cells) lacks {int(silent[worst])} of them: the "
+        f"likely reason is too many groups ({group_names.size}) or too small ones; give a coarser group_key= or leave "
+        "that group out"
+    )
+
+
+def _smallest(group: IndexArray, group_names: Names) -> str:
+    """Tell the size of the smallest group."""
+    sizes = np.bincount(group, minlength=group_names.size)
+    least = int(sizes.argmin())
+    return f"the smallest of which, {str(group_names[least])!r}, has {int(sizes[least])} of {group.size} cells"
 
 
 def reference_group(name: str | None, group: IndexArray, group_names: Names) -> int:
@@ -92,5 +131,5 @@ def reference_group(name: str | None, group: IndexArray, group_names: Names) -> 
         return int(np.bincount(group).argmax())
     found = np.flatnonzero(group_names == name)
     if not found.size:
-        raise DataError(f"reference {name!r} is not a group; there are: {', '.join(group_names)}")
+        raise DataError(f"reference={name!r} is not a group; there are: {list_names(group_names)}")
     return int(found[0])

@@ -22,18 +22,18 @@ def check(nsamples: int, seed: int, device: str, on_extreme: str) -> torch.devic
         Naming the setting.
     """
     if nsamples < 1:
-        raise FitError(f"nsamples is {nsamples}; it must be at least 1")
+        raise FitError(f"nsamples={nsamples}; it must be at least 1")
     if not 0 <= seed < 2**64:
-        raise FitError(f"seed is {seed}; it must be in [0, 2**64)")
+        raise FitError(f"seed={seed}; it must be in [0, 2**64)")
     if on_extreme not in POLICIES:
-        raise FitError(f"on_extreme is {on_extreme!r}; it must be one of {', '.join(map(repr, POLICIES))}")
+        raise FitError(f"on_extreme={on_extreme!r}; it must be one of {', '.join(map(repr, POLICIES))}")
     try:
         # Makes a tensor, because the name of a device that is not there can be written all the same,
         # of float64, which the likelihood needs.
         return torch.zeros((), dtype=torch.float64, device=torch.device(device)).device
     except (RuntimeError, AssertionError, TypeError) as error:  # torch without CUDA asserts
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FitError(f"device {device!r} can't be used ({reason}); give device='cpu'") from None
+        raise FitError(f"device={device!r} can't be used ({reason}); give device='cpu'") from None
 
 
 def cpus(budget: Budget | None) -> int:
@@ -67,9 +67,11 @@ def size_draws(
     except BudgetError as error:
         announce([f"[MEMORY] {error}", f"[INFO] Drawing parameters only, {BLOCK} samples at a time (parallel=False)"])
         return BLOCK, False
-    lines = memory_lines(estimate)
     size = estimate.minibatch_size
-    if size is not None and whole_blocks(size, nsamples) != size:
-        lines.append(f"[INFO] Draws come in blocks of {BLOCK}: {whole_blocks(size, nsamples)} samples at a time")
-    announce(lines)
+    together = min(whole_blocks(size, nsamples), nsamples)
+    compared = (
+        "" if estimate.basis == "user" else "That is for comparison, what a Predictive of the counts would take: "
+    )
+    draws = f"the fit draws parameters only, {together} samples at a time (whole blocks of {BLOCK})"
+    announce([*memory_lines(estimate), f"[INFO] {compared}{draws}"])
     return size, estimate.use_parallel

@@ -139,8 +139,8 @@ def _step(svi: SVI, likelihood: Likelihood, step: int, niters: int, lr: float) -
         loss, went_wrong = float("nan"), "a parameter left its domain"
     if went_wrong is not None:
         raise FitError(
-            f"{went_wrong} at step {step} of {niters} with lr={lr:g}; give a smaller lr, such as {lr / 5:g}, "
-            "or leave out features with very few counts (features=...)"
+            f"{went_wrong} at step {step} of {niters} with lr={lr:g}; give a smaller one, such as lr={lr / 5:g}, "
+            "or leave out features with very few counts (features=)"
         )
     return loss
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from streamsample.fit.svi import Progress
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TechnicalModel:
     """Observed counts of N cells in T features, and the technical groups of the cells.
 
@@ -60,6 +60,14 @@ class TechnicalModel:
     """Layer that holds the counts; None is ``X``."""
     report: FitReport | None = field(default=None, init=False)
     """How the latest fit went."""
+
+    def __repr__(self) -> str:
+        """Tell the sizes, the columns that name the groups, and whether it was fitted."""
+        ncells, nfeatures = self.counts.shape
+        groups = f"{self.group_names.size} group{'s' * (self.group_names.size != 1)}"
+        by = f" by {', '.join(self.group_key)}" if self.group_key else ""
+        fitted = "not fitted" if self.report is None else f"fitted in {self.report.steps:,} steps"
+        return f"<TechnicalModel {ncells:,} cells x {nfeatures:,} features, {groups}{by}, {fitted}>"
 
     @classmethod
     def from_anndata(
@@ -296,6 +304,6 @@ def _wanted(features: Sequence[str], label: str) -> Names:
         features = [features]
     names = np.asarray([str(name) for name in features], dtype=np.str_)
     if not names.size:
-        raise DataError(f"{label}: features is empty; leave it out to take all")
+        raise DataError(f"{label}: features= is empty; leave it out to take all")
     check_unique(names, label, "of the features asked for", "name each once")
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ from scipy import sparse
 
 from streamsample.errors import DataError
 from streamsample.geometry import IndexArray
-from streamsample.interop.table import Table, check_unique, open_table
+from streamsample.interop.table import Table, called, check_unique, open_table
 from streamsample.parameters import FloatArray, Names
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from streamsample.posterior import Posterior
+
+_log = logging.getLogger(__name__)
 
 COUNT_MAX = 2**31 - 1
 _LOOK_NCELLS = 1000  # rows that tell whether a layer holds counts
@@ -91,6 +94,20 @@ def holds_counts(table: Table, layer: str | None) -> bool:
     return True
 
 
+def layer_like_the_fits(table: Table, posterior: Posterior, layer: str | None) -> str | None:
+    """Choose where a table's counts are: the given layer, else the fit's, else an ``X`` that holds counts.
+
+    The fit's name stands where the table has neither, so that reading it tells what there is.
+    """
+    fits = posterior.origin.layer
+    if layer is not None or fits is None or fits in table.matrices:
+        return fits if layer is None else layer
+    if "X" not in table.matrices or not holds_counts(table, None):
+        return fits
+    _log.info("%s has no layer %r, which the fit has used, and X holds counts: X is taken", table.label, fits)
+    return None
+
+
 def read_counts(
     table: Table, layer: str | None, cells: NDArray[np.bool_] | None = None, features: IndexArray | None = None
 ) -> sparse.csr_matrix:
@@ -130,7 +147,7 @@ def _checked(
     table: Table, layer: str | None, values: Any, rows: IndexArray, columns: IndexArray | None
 ) -> sparse.csr_matrix:
     """Check a block, with the table's own numbers and layers in the error."""
-    what = f"{table.label}, {f'layer {layer!r}' if layer else 'X'}"
+    what = f"{table.label}, {called(layer or 'X')}"
     return as_counts(values, what, rows=rows, columns=columns, remedy=lambda: _remedy(table, layer))
 
 
@@ -164,7 +181,7 @@ def observed(
     source
         AnnData object, or path of an ``.h5ad`` file.
     layer
-        Where the counts are; the fit's layer if left out.
+        Where the counts are; if left out, the fit's layer, or ``X`` if that one is not there and ``X`` holds counts.
 
     Returns
     -------
@@ -174,11 +191,11 @@ def observed(
     Raises
     ------
     DataError
-        If a cell or a feature is not there; names how many and the first.
+        If a cell or a feature is not there, of which it names how many and the first; or no such layer.
     """
     _, ncells, nfeatures = posterior.shape
-    layer = layer or posterior.origin.layer
     with open_table(source) as table:
+        layer = layer_like_the_fits(table, posterior, layer)
         features = feature_columns(table, posterior.facts.feature_names, nfeatures)
         names = posterior.cells.names
         if names is None:

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 MIN_GROUPS, MAX_GROUPS = 2, 50
-_TECHNICAL = re.compile(r"rep|batch|plate|lane|donor|run|pool|chip|library|sample", re.IGNORECASE)
+_TECHNICAL = (
+    r"(bio|tech|biol)?rep(l|licate)?",
+    r"batch",
+    r"(micro)?plate",
+    r"lane",
+    r"flowcell|chip|channel|gem",
+    r"run|library|lib|pool",
+    r"sample",
+    r"donor",
+    r"orig",
+)  # words of a column's name, likeliest first: samples and donors may be biology as well
+_BIOLOGY = r"type|sex|gender|age|stage|condition|treatment|disease|status|tissue|site"  # sample_type, donor_sex
 _SIZE_FACTOR = re.compile(r"(sum|size|scale|norm)[_. ]?factor", re.IGNORECASE)
 
 
@@ -53,8 +64,24 @@ class Description:
     size_factors: tuple[str, ...]
     """Columns of positive numbers that may be size factors, likeliest first."""
 
+    @property
+    def technical(self) -> tuple[str, ...]:
+        """Those of the group columns that are named like a technical one: replicate, batch, plate."""
+        return tuple(key for key in self.groups if _rank(key) < len(_TECHNICAL))
+
+    def advice(self) -> str:
+        """Tell in a line how to choose among the group columns."""
+        if not self.groups:
+            return "no column looks like groups (text or categorical, 2 to 50 values)"
+        found = ", ".join(self.technical) or "no column is named like one"
+        return f"choose the technical one (replicate, batch, plate), not one of biology or treatment: {found}"
+
     def command(self) -> str:
-        """Return a ready command that fits the file; placeholders stand in capitals."""
+        """Return a ready command that fits the file; placeholders stand in capitals.
+
+        The group is the likeliest technical column, and a placeholder where none is named like one: a fit by cell type
+        or treatment would take the biology out of the means.
+        """
         words = [
             "streamsample",
             "fit",
@@ -62,7 +89,7 @@ class Description:
             "-o",
             "posterior.h5",
             "--group-key",
-            next(iter(self.groups), "COLUMN"),
+            next(iter(self.technical), "TECHNICAL_COLUMN"),
         ]
         counts = [layer.name for layer in self.layers if layer.is_counts]
         if "X" not in counts:
@@ -74,7 +101,13 @@ class Description:
     def to_json(self) -> dict[str, Any]:
         """Return everything, and the command, as plain values."""
         layers = {layer.name: {k: v for k, v in vars(layer).items() if k != "name"} for layer in self.layers}
-        return {**vars(self), "layers": layers, "size_factors": list(self.size_factors), "command": self.command()}
+        return {
+            **vars(self),
+            "layers": layers,
+            "size_factors": list(self.size_factors),
+            "technical": list(self.technical),
+            "command": self.command(),
+        }
 
 
 def describe(source: str | os.PathLike[str] | AnnData) -> Description:
@@ -108,8 +141,19 @@ def _groups(obs: DataFrame) -> dict[str, dict[str, int]]:
         sizes = {str(name): int(size) for name, size in obs[key].value_counts().items() if size > 0}
         if MIN_GROUPS <= len(sizes) <= min(MAX_GROUPS, len(obs) // 2):
             found[str(key)] = dict(sorted(sizes.items()))
-    order = sorted(found, key=lambda key: (_TECHNICAL.search(key) is None, len(found[key])))
+    order = sorted(found, key=lambda key: (_rank(key), len(found[key])))
     return {key: found[key] for key in order}
+
+
+def _rank(key: str) -> int:
+    """Place of a column's name among the technical words; their number where it has none of them."""
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", key)]
+    if any(re.fullmatch(_BIOLOGY, word) for word in words):
+        return len(_TECHNICAL)
+    for rank, pattern in enumerate(_TECHNICAL):
+        if any(re.fullmatch(rf"({pattern})(s|es|id|no|nr|name)?", word) for word in words):
+            return rank
+    return len(_TECHNICAL)
 
 
 def _is_label(values: Any) -> bool:

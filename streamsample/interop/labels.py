@@ -15,6 +15,9 @@ from streamsample.parameters import FloatArray, Names
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
+MAX_MEASURED = 50
+"""Different fractions in a column from which on it is a measurement, not a label."""
+
 SEPARATOR = "|"
 """Between the parts of a group's name that comes from several columns: ``rep_1|lane_2``."""
 
@@ -48,10 +51,12 @@ def group_labels(obs: DataFrame, group_key: Sequence[str], label: str) -> Names:
     Raises
     ------
     DataError
-        If a column is not there, or a cell has no value in it.
+        If a column is not there, a cell has no value in it, or it holds a measurement.
     """
     if not group_key:
-        raise DataError(f"give group_key, a column of obs that names the technical groups: {columns_there(obs)}")
+        raise DataError(
+            f"give group_key= a column of obs that names the technical groups, one of: {columns_there(obs)}"
+        )
     joined: Names | None = None
     for key in group_key:
         values = column(obs, key, label)
@@ -62,10 +67,24 @@ def group_labels(obs: DataFrame, group_key: Sequence[str], label: str) -> Names:
                 f"{label}: {int(unknown.sum())} of {unknown.size} cells have no value in column {key!r}, "
                 f"{first!r} first; leave them out: where='`{key}`.notna()'"
             )
+        _refuse_measurement(values, key, label)
         names = np.asarray(values.astype(str), dtype=np.str_)
         joined = names if joined is None else np.strings.add(np.strings.add(joined, SEPARATOR), names)
     assert joined is not None  # for the type checker: there is at least one key
     return joined
+
+
+def _refuse_measurement(values: Series, key: str, label: str) -> None:
+    """Refuse a column of many different fractions, which would make nearly every cell a group of its own."""
+    if values.dtype.kind != "f":
+        return
+    different = np.unique(np.asarray(values, dtype=np.float64))
+    if different.size > MAX_MEASURED and (different != np.floor(different)).any():
+        raise DataError(
+            f"{label}: column {key!r} holds {values.dtype} numbers, {different.size} different ones in "
+            f"{len(values)} cells, such as {different[0]:g}: a measurement and not a group; give group_key= a column "
+            "that names technical groups (if these are names, write them as text)"
+        )
 
 
 def number_labels(labels: NDArray[Any]) -> tuple[IndexArray, Names]:

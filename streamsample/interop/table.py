@@ -56,7 +56,7 @@ class Table:
         name = layer or "X"
         if name not in self.matrices:
             there = ", ".join(self.matrices) or "none"
-            raise DataError(f"{self.label} has no {_called(name)}; give layer= one of those there: {there}")
+            raise DataError(f"{self.label} has no {called(name)}; give layer= one of those there: {there}")
         return self.matrices[name]
 
     def blocks(self, layer: str | None) -> Iterator[tuple[int, Any]]:
@@ -176,5 +176,6 @@ def _names(index: Any) -> Names:
     return names
 
 
-def _called(name: str) -> str:
+def called(name: str) -> str:
+    """Write the name of a matrix for an error."""
     return "X" if name == "X" else f"layer {name!r}"

@@ -54,13 +54,26 @@ def test_no_tolerance_runs_every_step(truth: Truth) -> None:
 
 def test_a_fit_that_did_not_converge_is_a_warning(truth: Truth, caplog: pytest.LogCaptureFixture) -> None:
     model = truth.model()
-    model.fit_technical(niters=5, nsamples=8)
+    model.fit_technical(niters=130, nsamples=8, tolerance=1e-9)
     assert model.report is not None
     assert model.report.converged is False
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert "NOT converged" in warnings[0]
-    assert "give more niters" in warnings[0]
+    assert "give a larger niters= or tolerance=" in warnings[0]
+
+
+@pytest.mark.parametrize(("tolerance", "level"), [(1e-4, logging.WARNING), (0, logging.INFO)])
+def test_too_few_steps_to_judge_are_said_to_be(
+    tolerance: float, level: int, truth: Truth, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth.model().fit_technical(niters=WINDOW, nsamples=8, tolerance=tolerance)
+    told = [record for record in caplog.records if "fit: 100 of 100 steps" in record.getMessage()]
+    assert [record.levelno for record in told] == [level]
+    text = told[0].getMessage()
+    assert "too few to judge whether it converged: the smoothed loss is compared over 100 steps" in text
+    assert "inf" not in text
+    assert text.endswith("give niters= above 100") is (tolerance > 0)
 
 
 def test_the_line() -> None:

@@ -110,7 +110,7 @@ def test_integer_groups_keep_their_order() -> None:
     assert TechnicalModel.from_arrays(counts, group).group.tolist() == list(range(12))
 
 
-def test_a_silent_feature_is_left_out_and_gives_zeros(data: anndata.AnnData, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_silent_feature_is_left_out_and_gives_zeros(data: anndata.AnnData) -> None:
     posterior = TechnicalModel.from_anndata(data, "batch").fit_technical(**QUICK)
     assert posterior.fitted.tolist() == [True, True, False, True]
     block = posterior.read(np.arange(10))
@@ -118,9 +118,46 @@ def test_a_silent_feature_is_left_out_and_gives_zeros(data: anndata.AnnData, cap
     assert (block.phi[:, 2] == 1).all()
     assert (block.alpha[:, :, 2] == 1).all()
     assert (block.mu[:, [0, 1, 3]] > 0).all()
-    told = [message for message in caplog.messages if "left out of the fit" in message]
-    assert len(told) == 1
-    assert "1 of 4 features, 'silent' first" in told[0]
+
+
+@pytest.mark.parametrize(("nsilent", "level"), [(1, "INFO"), (6, "WARNING")])
+def test_a_loss_of_many_features_is_a_warning(nsilent: int, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    counts = np.ones((20, 50))
+    counts[:3, 7 : 7 + nsilent] = 0
+    TechnicalModel.from_arrays(counts, ["few"] * 3 + ["many"] * 17).fit_technical(**QUICK)
+    told = [record for record in caplog.records if "left out of the fit" in record.getMessage()]
+    assert [record.levelname for record in told] == [level]
+    text = told[0].getMessage()
+    assert f"{nsilent} of 50 features ({nsilent / 50:.1%}), '7' first" in text
+    reason = "group 'few' (3 of 20 cells) lacks 6 of them: the likely reason is too many groups (2) or too small ones"
+    assert (reason in text) is (level == "WARNING")
+    assert "\n" not in text
+
+
+def test_more_than_50_groups_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    for ngroups in (50, 51):
+        assert "groups of" not in caplog.text
+        TechnicalModel.from_arrays(np.ones((102, 2)), np.arange(102) % ngroups).fit_technical(**QUICK)
+    assert "there are 51 groups of 2.0 cells in the mean" in caplog.text
+
+
+def test_a_measurement_is_no_group(data: anndata.AnnData) -> None:
+    many = anndata.concat([data, data], index_unique="-")
+    many.obs["mito"] = np.linspace(0.5, 20, 80)
+    with pytest.raises(DataError, match=r"column 'mito' holds float64 numbers, 80 different ones .* a measurement"):
+        TechnicalModel.from_anndata(many, ["batch", "mito"])
+    many.obs["number"] = np.floor(many.obs["mito"])
+    many.obs["text"] = many.obs["mito"].astype(str)
+    assert TechnicalModel.from_anndata(many, "number").group_names.size == 21
+    assert TechnicalModel.from_anndata(many, "text").group_names.size == 80
+
+
+def test_the_representation_is_a_line(data: anndata.AnnData, truth: Truth) -> None:
+    model = TechnicalModel.from_anndata(data, ["batch", "lane"])
+    assert repr(model) == "<TechnicalModel 40 cells x 4 features, 4 groups by batch, lane, not fitted>"
+    model = truth.model()
+    model.fit_technical(**QUICK)
+    assert repr(model) == "<TechnicalModel 600 cells x 60 features, 3 groups, fitted in 3 steps>"
 
 
 def test_sum_factors_from_a_column_or_from_totals(data: anndata.AnnData, caplog: pytest.LogCaptureFixture) -> None:
@@ -189,6 +226,14 @@ def test_a_draw_goes_on_where_no_predictive_would_fit(truth: Truth, caplog: pyte
     assert a.digest() == truth.model().fit_technical(**QUICK).digest()
 
 
+def test_the_memory_lines_are_for_comparison(truth: Truth, caplog: pytest.LogCaptureFixture) -> None:
+    for minibatch_size, together in ((None, 10), (9, 8), (3, 8)):
+        caplog.clear()
+        truth.model().fit_technical(minibatch_size=minibatch_size, **QUICK)
+        assert f"the fit draws parameters only, {together} samples at a time (whole blocks of 8)" in caplog.messages[-1]
+        assert ("for comparison" in caplog.messages[-1]) is (minibatch_size is None)
+
+
 def test_it_can_be_saved_and_opened(data: anndata.AnnData, tmp_path: Path) -> None:
     posterior = TechnicalModel.from_anndata(data, "batch").fit_technical(**QUICK)
     posterior.save(tmp_path / "posterior.h5")
@@ -203,15 +248,15 @@ def test_it_can_be_saved_and_opened(data: anndata.AnnData, tmp_path: Path) -> No
     ("change", "message"),
     [
         ({"group_key": "plate"}, "no column 'plate'; there are: batch, lane, kind, sum_factor, text"),
-        ({"group_key": []}, "give group_key"),
-        ({"reference": "z"}, "reference 'z' is not a group; there are: x, y"),
+        ({"group_key": []}, "give group_key="),
+        ({"reference": "z"}, "reference='z' is not a group; there are: x, y"),
         ({"where": "kind = 1"}, "the columns of obs are: batch, lane"),
         ({"where": "nothing > 1"}, "'nothing' is not defined; the columns of obs are: batch, lane"),
         ({"where": "sum_factor"}, "is not a condition on cells"),
         ({"where": 'kind == "none"'}, "no cell is left of 40"),
         ({"features": ["STAT1", "TP53", "MYC"]}, "lacks 2 of 3 features, 'TP53' first"),
         ({"features": ["STAT1", "STAT1"]}, "occur twice, 'STAT1' first"),
-        ({"features": []}, "features is empty"),
+        ({"features": []}, "features= is empty"),
         ({"layer": "raw"}, "no layer 'raw'; give layer= one of those there: X"),
     ],
 )
@@ -224,15 +269,15 @@ def test_bad_choices(change: dict[str, Any], message: str, data: anndata.AnnData
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"nsamples": 0}, "nsamples is 0"),
+        ({"nsamples": 0}, "nsamples=0; it"),
         ({"niters": 0}, "niters=0"),
         ({"lr": 0.0}, "lr=0"),
         ({"tolerance": -1.0}, "tolerance=-1"),
         ({"tolerance": float("nan")}, "tolerance=nan"),
-        ({"seed": -1}, "seed is -1"),
-        ({"device": "abacus"}, "device 'abacus' can't be used"),
+        ({"seed": -1}, "seed=-1; it"),
+        ({"device": "abacus"}, "device='abacus' can't be used"),
         ({"device": "meta:x"}, "can't be used"),
-        ({"on_extreme": "shrug"}, "on_extreme is 'shrug'; it must be one of 'error', 'drop-feature', 'clip'"),
+        ({"on_extreme": "shrug"}, "on_extreme='shrug'; it must be one of 'error', 'drop-feature', 'clip'"),
     ],
 )
 def test_bad_settings(change: dict[str, Any], message: str, truth: Truth) -> None:
@@ -267,7 +312,9 @@ def test_a_cell_without_counts_has_no_total_to_go_by(truth: Truth) -> None:
 
 
 def test_no_feature_in_all_groups() -> None:
-    with pytest.raises(FitError, match="none of the 2 features has counts in each of the 2 groups"):
+    with pytest.raises(
+        FitError, match=r"none of the 2 features has counts in each of the 2 groups \(a, b\), .* 'a', has 1 of 2 cells"
+    ):
         TechnicalModel.from_arrays([[1, 0], [0, 1]], ["a", "b"], sum_factor=[1, 1]).fit_technical(**QUICK)
 
 
@@ -293,5 +340,8 @@ def test_nothing_to_fit(shape: tuple[int, int]) -> None:
 
 
 def test_a_loss_that_is_no_number_says_what_to_do(truth: Truth) -> None:
-    with pytest.raises(FitError, match=r"(the loss became|a parameter left).* at step \d+ of 200 .* give a smaller lr"):
+    with pytest.raises(
+        FitError,
+        match=r"(loss became|parameter left).* at step \d+ of 200 with lr=500; give a smaller one, such as lr=100",
+    ):
         truth.model().fit_technical(niters=200, nsamples=8, lr=500.0)

@@ -106,6 +106,46 @@ def test_a_posterior_that_does_not_say_its_groups(posterior: Posterior, data: an
     assert alone.for_cells(data).cells.group.tolist() == [0] * 12
 
 
+def test_the_note_says_what_follows(
+    posterior: Posterior, data: anndata.AnnData, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="streamsample")
+    found, column = posterior.for_cells(data), data.obs["sum_factor"].to_numpy()
+    theirs, ratio = joined_totals(data).sum() / column.sum(), (found.cells.size_factor / column)[0]
+    assert (
+        f"a size factor of 1 stands for a total of {theirs:.4g} there and 10 in the fit: its size factors are "
+        f"multiplied by {ratio:.3g}"
+    ) in caplog.text
+
+
+def test_a_file_with_its_counts_in_x(
+    posterior: Posterior, data: anndata.AnnData, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="streamsample")
+    expected = posterior.for_cells(data).cells.size_factor
+    assert "X is taken" not in caplog.text
+    raw = anndata.AnnData(data.layers["counts"], obs=data.obs, var=data.var)
+    np.testing.assert_array_equal(posterior.for_cells(raw).cells.size_factor, expected)
+    assert "no layer 'counts', which the fit has used, and X holds counts: X is taken" in caplog.text
+
+
+def test_a_given_layer_wins(posterior: Posterior, data: anndata.AnnData) -> None:
+    data.obs.pop("sum_factor")
+    data.layers["raw"] = 2 * data.layers["counts"]
+    found = posterior.for_cells(data, layer="raw").cells.size_factor
+    np.testing.assert_allclose(found, 2 * joined_totals(data) / 10)
+    with pytest.raises(DataError, match="X does not hold counts"):
+        posterior.for_cells(data, layer="X")
+    with pytest.raises(DataError, match="no layer 'none'; give layer= one of those there: X, counts"):
+        posterior.for_cells(data, layer="none")
+
+
+def test_x_without_counts_does_not_stand_in(posterior: Posterior, data: anndata.AnnData) -> None:
+    data.layers["raw"] = data.layers.pop("counts")
+    with pytest.raises(DataError, match="no layer 'counts'; give layer= one of those there: X, dense, raw"):
+        posterior.for_cells(data)
+
+
 def test_size_factors_given_as_numbers(posterior: Posterior) -> None:
     found = posterior.for_cells([0.5, 2.0], ["y", "x"], ["a", "b"])
     assert found.cells.group.tolist() == [0, 1]

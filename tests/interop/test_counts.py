@@ -93,6 +93,21 @@ def test_observed_counts_are_joined_by_name(path: Path, data: anndata.AnnData) -
     assert np.array_equal(found.toarray(), data.layers["counts"].toarray()[[7, 0, 7]][:, [2, 0]])
 
 
+def test_observed_counts_are_in_the_fits_layer_or_in_x(
+    posterior: Posterior, data: anndata.AnnData, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="streamsample")
+    named = posterior.for_cells(data)
+    expected = data.layers["counts"].toarray()[:, [2, 0]]
+    assert np.array_equal(observed(named, data).toarray(), expected)
+    caplog.clear()
+    raw = anndata.AnnData(data.layers["counts"], obs=data.obs, var=data.var)
+    assert np.array_equal(observed(named, raw).toarray(), expected)
+    assert "X is taken" in caplog.text
+    with pytest.raises(DataError, match="X does not hold counts"):
+        observed(named, data, layer="X")
+
+
 def test_observed_without_names_is_the_whole_file(path: Path, data: anndata.AnnData) -> None:
     found = observed(of_cells(None, None, 12, 3), path, layer="counts")
     assert np.array_equal(found.toarray(), data.layers["counts"].toarray())

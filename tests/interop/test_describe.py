@@ -54,16 +54,38 @@ def test_columns_named_like_technical_ones_come_first() -> None:
     obs.index = obs.index.astype(str)
     found = describe(anndata.AnnData(np.ones((8, 1)), obs=obs))
     assert list(found.groups) == ["plate", "a"]
+    assert found.technical == ("plate",)
+    assert found.advice().endswith("not one of biology or treatment: plate")
     assert found.size_factors == ("size_factor", "weight")
+
+
+def test_technical_columns_are_known_by_words_and_ordered() -> None:
+    technical = ["bioRep", "Replicate", "batch_id", "PlateNr", "lane", "orig.ident"]
+    others = ["cell_type", "represented", "prune", "sample_type", "donorSex", "Phase"]
+    labels = list("wwwxxxyyyzzz")
+    obs = pd.DataFrame(dict.fromkeys([*others, *technical[::-1]], labels), index=[f"cell{n}" for n in range(12)])
+    found = describe(anndata.AnnData(np.ones((12, 1)), obs=obs))
+    assert set(found.technical[:2]) == set(technical[:2])
+    assert list(found.technical[2:]) == technical[2:]
+    assert set(list(found.groups)[len(technical) :]) == set(others)
+
+
+def test_biology_is_never_proposed_as_the_group() -> None:
+    obs = pd.DataFrame({"cell_type": ["t", "b"] * 4, "target": list("wxyzwxyz")}, index=[f"cell{n}" for n in range(8)])
+    found = describe(anndata.AnnData(np.ones((8, 1)), obs=obs))
+    assert list(found.groups) == ["cell_type", "target"]
+    assert "--group-key TECHNICAL_COLUMN" in found.command()
+    assert found.advice().endswith("no column is named like one")
 
 
 def test_placeholders_where_nothing_is_found() -> None:
     found = describe(anndata.AnnData(np.full((3, 1), 0.5)))
-    assert "--group-key COLUMN --layer LAYER" in found.command()
+    assert "--group-key TECHNICAL_COLUMN --layer LAYER" in found.command()
 
 
 def test_json(path: Path) -> None:
     facts = json.loads(json.dumps(describe(path).to_json()))
     assert facts["ncells"] == 12
     assert facts["layers"]["counts"] == {"dtype": "float32", "is_sparse": True, "is_counts": True}
+    assert facts["technical"] == ["batch", "donor"]
     assert facts["command"].startswith("streamsample fit")
