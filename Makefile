@@ -1,4 +1,4 @@
-# make demo | make test | make lint: each sets up .venv first where it is missing or older than the pins.
+# make demo | make test | make bench | make lint: each sets up .venv first where it is missing or older than the pins.
 # PIP_ARGS is handed to pip, for example: make demo PIP_ARGS="--index-url https://download.pytorch.org/whl/cpu --extra-index-url https://pypi.org/simple"
 
 VENV  := .venv
@@ -7,13 +7,17 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 
-.PHONY: demo test lint format pins clean
+.PHONY: demo test bench lint format pins clean
 
 demo: $(STAMP)
 	$(BIN)/streamsample demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Measures for minutes; wants an idle machine. `make test` runs the same benchmarks once, small, as tests.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.report
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -36,4 +40,4 @@ pins: $(STAMP)
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.cache

@@ -131,7 +131,8 @@ def libraries_nbytes() -> int:
 def fixed_quantities(facts: ParameterFacts, baseline: int, libraries: int, threads: int) -> tuple[Quantity, ...]:
     """List what does not depend on how the work is cut."""
     sides = 8 * (10 * facts.ncells + 4 * facts.nfeatures) + facts.names_nbytes
-    scratch = (MOST_BINS + min(2 * facts.ngroups, MOST_BINS)) * _TABLE_NBYTES + 8 * BLOCK * (facts.ngroups + 7) + _WAITING_NBYTES
+    nedges = MOST_BINS + min(2 * facts.ngroups, MOST_BINS)
+    scratch = nedges * _TABLE_NBYTES + 8 * BLOCK * (facts.ngroups + 7) + _WAITING_NBYTES
     output = math.prod(facts.shape) * np.dtype(facts.dtype).itemsize
     windows = min(output, WINDOWS_IN_FLIGHT * DIRTY_WINDOW_NBYTES)
     return (

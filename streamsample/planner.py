@@ -69,6 +69,7 @@ def decide(
     dtype: str = "auto",
     baseline: int = _DEFAULT_BASELINE,
     libraries: int = ALL_LIBRARIES_NBYTES,
+    check_room: bool = True,
 ) -> Plan:
     """Choose minibatch, slab and threads so that the predicted peak stays within safety factor x budget.
 
@@ -94,6 +95,8 @@ def decide(
         Bytes that this process holds already.
     libraries
         Bytes that loading libraries and compiling will add.
+    check_room
+        Whether an output that does not fit on its disk is an error.
 
     Raises
     ------
@@ -130,7 +133,8 @@ def decide(
             + ("" if target.free_nbytes is None else f", {format_bytes(target.free_nbytes)} free"),
         },
     )
-    target.check_room(made.output_nbytes)
+    if check_room:
+        target.check_room(made.output_nbytes)
     return made
 
 
@@ -143,6 +147,7 @@ def plan(
     safety_factor: float | None = None,
     threads: int | None = None,
     dtype: str = "auto",
+    check_room: bool = True,
 ) -> Plan:
     """Plan how to write a stream's counts to a file, within the memory that may be used.
 
@@ -154,7 +159,7 @@ def plan(
         The file to be written, ``.h5`` or ``.npy``.
     budget
         Bytes and CPUs; detected if not given.
-    minibatch_size, safety_factor, threads, dtype
+    minibatch_size, safety_factor, threads, dtype, check_room
         See `decide`. The type is found from the whole posterior unless it is given.
 
     Raises
@@ -178,6 +183,7 @@ def plan(
         dtype=dtype,
         baseline=process_nbytes(),
         libraries=libraries_nbytes(),
+        check_room=check_room,
     )
 
 
@@ -211,9 +217,10 @@ def _coarsest(
     need = around + min(cut.nbytes for cut in cuts)
     need += allocator_quantity(need).nbytes
     what, way_out = ("one slab", "") if given is None else (f"a minibatch of {given}", ", or a smaller minibatch")
+    process = sum(quantity.nbytes for quantity in fixed[:2])  # what it holds now, and libraries still to be loaded
     raise BudgetError(
-        f"{what} needs {format_bytes(need)}, with all that the process holds, but {format_bytes(allowed)} are allowed "
-        f"{where}; give --memory, or fewer threads{way_out}"
+        f"{what} needs at least {format_bytes(need)} (of which {format_bytes(process)} process and libraries) but "
+        f"{format_bytes(allowed)} are allowed {where}; give --memory, or fewer threads{way_out}"
     )
 
 

@@ -27,6 +27,7 @@ from streamsample.stores.manifest import Manifest, SlabCheck
 from streamsample.stores.output import Output
 from streamsample.stream import CountStream
 from streamsample.target import TargetFacts
+from streamsample.units import format_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +94,13 @@ def sample(
         if made.shape != stream.shape:
             raise PlanError(f"the plan is for counts of shape {made.shape}, the stream has {stream.shape}")
         facts.check_room(made.output_nbytes)
+        _log_plan(made)
+        start = time.monotonic()
+        digest = stream.posterior.digest()
+        logger.debug("digest of the posterior %s, in %s", digest[:12], format_seconds(time.monotonic() - start))
         manifest = Manifest(
             seed=stream.seed,
-            posterior_digest=stream.posterior.digest(),
+            posterior_digest=digest,
             selection=stream.selection,
             dtype=made.dtype,
         )
@@ -104,8 +109,14 @@ def sample(
             checks = _stream_slabs(stream, made, landing, progress)
         store.finish(output.partial, manifest.completed(checks))
         output.commit()
-    logger.debug("wrote %s", target)
     return target
+
+
+def _log_plan(plan: Plan) -> None:
+    """Tell who listens at DEBUG what was decided."""
+    for name, value in (("dtype", plan.dtype), ("threads", plan.threads), ("minibatch", plan.minibatch)):
+        reason = plan.reasons.get(name)
+        logger.debug("%s: %s%s", name, value, f", {reason}" if reason else "")
 
 
 def _stream_slabs(
@@ -119,6 +130,7 @@ def _stream_slabs(
     with closing(landing), ThreadPoolExecutor(1, thread_name_prefix="streamsample-writer") as writer:
         for s0, s1 in plan.minibatches():
             minibatch = stream.load(s0, s1)
+            logger.debug("samples %d to %d of %d: parameters read", s0, s1 - 1, plan.shape[0])
             for slab in plan.slabs(s0, s1):
                 if len(pending) == SLABS_IN_FLIGHT:  # the buffer that comes next is the oldest one's
                     report.written(pending.popleft().result())

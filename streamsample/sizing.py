@@ -74,13 +74,13 @@ class Plan:
         """Return the plan as a table of plain text, with the reasons."""
         nsamples, ncells, nfeatures = self.shape
         counts = f"{nsamples:,} samples x {ncells:,} cells x {nfeatures:,} features"
-        a_slab = f"{self.slab_samples:,} samples x {self.slab_cells:,} cells = {format_bytes(self.slab_nbytes)}"
+        a_slab = f"samples x cells: {self.slab_samples:,} x {self.slab_cells:,}, all features"
         head = [
             ("counts", format_count(self.ncounts), counts),
             ("dtype", self.dtype, self.reasons.get("dtype", "")),
             ("output", format_bytes(self.output_nbytes), self.reasons.get("output", "")),
             ("threads", str(self.threads), self.reasons.get("threads", "")),
-            ("minibatch", str(self.minibatch), self.reasons.get("minibatch", "")),
+            ("minibatch", f"{self.minibatch:,}", self.reasons.get("minibatch", "")),
             ("slab", format_bytes(self.slab_nbytes), a_slab),
         ]
         memory = [(quantity.name, format_bytes(quantity.nbytes), quantity.why) for quantity in self.quantities]

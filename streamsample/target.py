@@ -45,11 +45,7 @@ class TargetFacts:
         """
         target = Path(path)
         suffix = known_suffix(target)
-        folder = target.parent
-        if not folder.is_dir():
-            raise StoreError(f"{target} can't be written: there is no folder {folder}; make it first")
-        if not os.access(folder, os.W_OK | os.X_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
-            raise StoreError(f"{target} can't be written: the folder {folder} is read-only; choose another")
+        folder = check_folder(target)
         space = os.statvfs(folder)
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         return cls(
@@ -78,6 +74,16 @@ class TargetFacts:
                 f"{self.path} needs {format_bytes(nbytes)} but files are limited to "
                 f"{format_bytes(self.file_limit_nbytes)} (RLIMIT_FSIZE); raise it with: ulimit -f unlimited",
             )
+
+
+def check_folder(target: Path) -> Path:
+    """Return the folder of `target`, or raise `StoreError` where it is missing or read-only."""
+    folder = target.parent
+    if not folder.is_dir():
+        raise StoreError(f"{target} can't be written: there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise StoreError(f"{target} can't be written: the folder {folder} is read-only; choose another")
+    return folder
 
 
 def known_suffix(path: Path) -> str:

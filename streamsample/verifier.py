@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from streamsample.errors import CorruptSlab, PlanError, PosteriorError, StoreError
-from streamsample.geometry import Slab, slabs
+from streamsample.geometry import IndexArray, Slab, index_to_json, slabs
 from streamsample.posterior import Posterior
 from streamsample.run import Progress
 from streamsample.stores.base import CountArray, Stored, store_for
@@ -123,13 +123,13 @@ class _Checker:
         """Raise `CorruptSlab` unless the slab is as it should be."""
         digest = xxhash.xxh3_64()
         for piece in self._pieces(line.slab):
-            found = self._stored.read(piece)
+            found = self._read(piece)
             digest.update(found.data.cast("B"))
             if regenerate:
                 self._compare(line.slab, piece, found, "differs from what its posterior and seed give")
         if digest.intdigest() != line.checksum:
             for piece in self._pieces(line.slab):
-                self._compare(line.slab, piece, self._stored.read(piece), "does not have its checksum")
+                self._compare(line.slab, piece, self._read(piece), "does not have its checksum")
             raise self._corrupt(line.slab, "holds the right counts, but its line in the table of checksums is damaged")
 
     def _compare(self, slab: Slab, piece: Slab, found: CountArray, problem: str) -> None:
@@ -147,9 +147,20 @@ class _Checker:
             slab, f"{problem}: {found[ds, dn, t]} is stored at {where} where {expected[ds, dn, t]} belongs"
         )
 
+    def _read(self, piece: Slab) -> CountArray:
+        """Read a piece of the file."""
+        try:
+            return self._stored.read(piece)
+        except StoreError as error:
+            raise self._corrupt(piece, "is not all there, as the file ends before it does") from error
+
     def _corrupt(self, slab: Slab, problem: str) -> CorruptSlab:
-        extent = f"samples {slab.s0}:{slab.s1}, cells {slab.n0}:{slab.n1}"
-        return CorruptSlab(f"{self._path}: the slab of {extent} {problem}; write the file again")
+        """Name a slab by the posterior's own indices, as elements are named."""
+        chosen = self._stream.selection
+        samples, cells = _words(chosen.samples[slab.s0 : slab.s1]), _words(chosen.cells[slab.n0 : slab.n1])
+        return CorruptSlab(
+            f"{self._path}: the slab of samples {samples}, cells {cells} {problem}; write the file again"
+        )
 
     def _pieces(self, slab: Slab) -> Iterator[Slab]:
         """Cut a slab into runs of bytes that fit into memory anywhere."""
@@ -196,6 +207,14 @@ def _choose(manifest: Manifest, fraction: float) -> frozenset[int]:
     nslabs = len(manifest.checks)
     generator = np.random.default_rng([int(manifest.posterior_digest[:16], 16), manifest.seed])
     return frozenset(generator.choice(nslabs, size=ceil(fraction * nslabs), replace=False).tolist())
+
+
+def _words(index: IndexArray) -> str:
+    """Write indices as ``a:b`` or ``a:b:step``, or, where they are irregular, as their ends."""
+    text = index_to_json(index)
+    if isinstance(text, str):
+        return text.removesuffix(":1")
+    return f"{int(index[0])} to {int(index[-1])} ({index.size} of them)"
 
 
 def _ncounts(slab: Slab, manifest: Manifest) -> int:

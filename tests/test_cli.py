@@ -19,7 +19,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from streamsample.cli import app
-from streamsample.cli.common import command
+from streamsample.cli.common import command, one_line
+from streamsample.errors import CountOverflow, PlanError
 from streamsample.posterior import Posterior
 from streamsample.stream import CountStream
 from tests.mounts import tmpfs
@@ -94,7 +95,7 @@ def test_each_command_has_help_with_an_example_on_its_own_line(name: str) -> Non
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "import streamsample.cli, sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import streamsample.cli.root, sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"typer"} <= set(loaded)
     assert set(loaded).isdisjoint({"numpy", "numba", "torch", "h5py", "anndata", "matplotlib", "scipy", "pandas"})
@@ -113,6 +114,10 @@ def test_the_module_runs_as_the_command_does() -> None:
         (["plan", "--shape", "10,20"], "'10,20' is not a shape"),
         (["plan", "--shape", "10,0,3"], "'10,0,3' is not a shape"),
         (["budget", "--memory", "12Q"], "'12Q' is not a size"),
+        (["budget", "--memory", "10"], "10 is 10 bytes; if the unit is missing, write for example 10G"),
+        (["sample", "p.h5", "-o", "c.h5", "--layer", "counts"], "--layer says how to read the file of --for-cells"),
+        (["verify", "c.h5", "--posterior", "p.h5", "--group-key", "rep"], "--group-key says how to read"),
+        (["plan", "p.h5", "--sum-factor-key", "depth"], "--sum-factor-key says how to read"),
         (["plan", "--shape", "1,2,3", "--safety-factor", "1.5"], "1.5 is not above 0 and at most 1"),
         (["plan", "--shape", "1,2,3", "--dtype", "float32"], "--dtype"),
         (["sample", "posterior.h5"], "--output"),
@@ -142,7 +147,54 @@ def test_whatever_goes_wrong_is_told_in_one_line(error: BaseException, line: str
     small.command()(command(failing))
     result = CliRunner().invoke(small, [])
     assert (result.exit_code, result.stderr) == (1, f"{line}\n")
-    assert "Traceback (most recent call last)" in CliRunner().invoke(small, ["--debug"]).stderr
+    told = CliRunner().invoke(small, ["--debug"]).stderr
+    assert told.count("Traceback (most recent call last)") == 1
+    assert "error: " not in told
+
+
+@pytest.mark.parametrize("module", ["streamsample.cli.root", "streamsample.cli.fit"])
+def test_ctrl_c_while_commands_are_imported_is_one_line(module: str) -> None:
+    code = f"""
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from streamsample.cli import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "error: interrupted\n")
+
+
+def test_a_command_that_writes_nothing_has_nothing_unfinished() -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    small = typer.Typer(pretty_exceptions_enable=False)
+    small.command()(command(stopped, reports=True))
+    assert CliRunner().invoke(small, []).stderr == "error: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("X holds no counts; counts are in 'raw': give layer='raw'", "give --layer 'raw'"),
+        ("a.h5ad has no X; give layer= one of those there: raw", "give --layer one of those there: raw"),
+        ("NaN at step 3 with lr=5; give a smaller lr, such as 1", "with --lr 5; give a smaller --lr, such as 1"),
+        ("or leave out features with very few counts (features=...)", "or leave out features with very few counts"),
+        ("x.npy exists; give overwrite=True (--overwrite) to replace it", "exists; give --overwrite to replace it"),
+        ("the posterior has 2 groups; give group_key", "give --group-key"),
+        ("where='layer == 1 and seed==3': no such column", "--where 'layer == 1 and seed==3': no such column"),
+    ],
+)
+def test_errors_name_options_and_not_python_arguments(told: str, expected: str) -> None:
+    assert one_line(PlanError(told)).endswith(expected)
+
+
+def test_an_overflow_names_the_type_that_holds_all() -> None:
+    assert one_line(CountOverflow("300 is above 255")) == "300 is above 255; give --dtype auto"
 
 
 def test_sigterm_leaves_no_unfinished_file(tmp_path: Path) -> None:
@@ -190,15 +242,40 @@ def test_budget_prints_every_source() -> None:
 
 
 def test_plan_of_a_shape_prints_the_published_estimate_and_then_the_plan() -> None:
-    printed = ran("plan", "--shape", "1000,21761,28868", "--groups", "2", "--memory", "508800M").stdout
+    arguments = ["plan", "--shape", "1000,21761,28868", "--groups", "2", "--memory", "508800M"]
+    result = ran(*arguments)
+    told = result.stderr.splitlines()
+    assert told[0] == "[INFO] For comparison, a Predictive that keeps all counts in memory:"
     for line in (
         "[MEMORY] Max samples that fit: 147",
         "[MEMORY] Auto-setting minibatch_size=100 (capped at 100)",
         "[MEMORY] This will require 10 batches",
         "[MEMORY] Estimated memory per batch: 236.4 GiB",
     ):
-        assert line in printed.splitlines()
-    assert printed.index("[INFO] Running Predictive") < printed.index("predicted peak")
+        assert line in told
+    assert "predicted peak" in result.stdout
+    assert "[MEMORY]" not in result.stdout
+    quiet = ran(*arguments, "-q")
+    assert (quiet.stdout, quiet.stderr) == (result.stdout, "")
+
+
+@pytest.mark.parametrize("given", ["shape", "posterior"])
+def test_a_plan_that_the_disk_has_no_room_for_is_shown_all_the_same(
+    posterior: Path, tmp_path: Path, given: str
+) -> None:
+    with tmpfs(tmp_path / "small", nbytes=4096) as folder:
+        what = ["--shape", "6,2000,5"] if given == "shape" else [posterior, "--dtype", "uint32", "--cells", ":"]
+        if given == "posterior":
+            (folder / "filler").write_bytes(bytes(4096))
+        result = run("plan", *what, "-o", folder / "counts.h5")
+        assert result.exit_code == 1
+        assert "predicted peak" in result.stdout
+        (line,) = (line for line in result.stderr.splitlines() if line.startswith("error: "))
+        assert "are free on its disk (tmpfs)" in line
+
+
+def test_a_plan_without_a_target_names_no_file_system() -> None:
+    assert "counts.h5 on any disk" in ran("plan", "--shape", "10,20,30").stdout
 
 
 def test_plan_as_json() -> None:
@@ -259,14 +336,59 @@ def test_an_existing_output_is_refused_and_untouched(posterior: Path, counts: Pa
     assert counts.read_bytes() != before
 
 
+def test_no_command_replaces_what_it_reads(posterior: Path, counts_h5ad: Path, tmp_path: Path) -> None:
+    by_another_name = tmp_path / "link.h5"
+    by_another_name.symlink_to(posterior)
+    before = posterior.read_bytes(), counts_h5ad.read_bytes()
+    tried: list[list[str | Path]] = [
+        ["sample", posterior, "-o", posterior],
+        ["sample", posterior, "-o", by_another_name],
+        ["sample", posterior, "--for-cells", counts_h5ad, "-o", counts_h5ad],
+        ["fit", counts_h5ad, "--group-key", "bio_rep", "-o", counts_h5ad],
+        ["ppc", posterior, counts_h5ad, "-o", posterior],
+        ["ppc", posterior, counts_h5ad, "-o", counts_h5ad],
+    ]
+    for arguments in tried:
+        assert "is read by this very command" in refused(*arguments, "--overwrite")
+    assert (posterior.read_bytes(), counts_h5ad.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("missing/out{}", "there is no folder"),
+        ("out.npz", "this command writes"),
+        ("folder{}", "is a folder"),
+        ("locked/out{}", "is read-only"),
+    ],
+)
+def test_outputs_are_checked_before_anything_is_read(tmp_path: Path, name: str, complaint: str) -> None:
+    missing = tmp_path / "nowhere.h5"  # told of only if it is opened before the output is looked at
+    for suffix in (".h5", ".png"):
+        (tmp_path / f"folder{suffix}").mkdir()
+    with tmpfs(tmp_path / "locked", read_only=True):
+        tried: list[tuple[list[str | Path], str]] = [
+            (["fit", missing, "--group-key", "bio_rep"], ".h5"),
+            (["sample", missing], ".h5"),
+            (["ppc", missing, missing], ".png"),
+        ]
+        for arguments, suffix in tried:
+            assert complaint in refused(*arguments, "-o", tmp_path / name.format(suffix))
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (["-o", "missing/counts.h5"], "there is no folder"),
         (["-o", "counts.txt"], "suffix '.txt'"),
-        (["-o", "counts.h5", "--features", "3:3"], "holds no counts"),
+        (["-o", "counts.h5", "--features", "3:3"], "--features 3:3 selects none of the 5 features"),
         (["-o", "counts.h5", "--samples", "a:b"], "'a:b' is not a range"),
-        (["-o", "counts.h5", "--samples", "9"], "sample 9 is out of bounds"),
+        (["-o", "counts.h5", "--samples", "9"], "--samples 9 leaves the axis: there are 6 samples"),
+        (["-o", "counts.h5", "--samples", "4:8"], "--samples 4:8 leaves the axis: there are 6 samples"),
+        (["-o", "counts.h5", "--cells", "30:40"], "--cells 30:40 leaves the axis: there are 20 cells"),
+        (["-o", "counts.h5", "--samples=-7:"], "--samples -7: leaves the axis"),
+        (["-o", "counts.h5", "--samples", "5:2"], "--samples 5:2 selects none of the 6 samples"),
+        (["-o", "."], "the suffix ''"),
     ],
 )
 def test_sample_refuses_in_one_line(
@@ -279,6 +401,18 @@ def test_sample_refuses_in_one_line(
 
 def test_a_missing_posterior_is_named(tmp_path: Path) -> None:
     assert "nowhere.h5: there is no such file" in refused("sample", tmp_path / "nowhere.h5", "-o", tmp_path / "c.h5")
+
+
+def test_verbose_tells_what_is_decided(posterior: Path, tmp_path: Path) -> None:
+    options = ["--minibatch-size", "4", "--threads", "1"]
+    result = ran("sample", posterior, "-o", tmp_path / "counts.h5", *options, "-v")
+    for line in ("budget: memory: ", "dtype: uint8, ", "threads: 1, as asked for", "digest of the posterior "):
+        assert line in result.stderr
+    assert [line for line in result.stderr.splitlines() if line.startswith("samples ")] == [
+        "samples 0 to 3 of 6: parameters read",
+        "samples 4 to 5 of 6: parameters read",
+    ]
+    assert "digest" not in ran("sample", posterior, "-o", tmp_path / "again.h5", *options).stderr
 
 
 def test_quiet_prints_nothing(posterior: Path, tmp_path: Path) -> None:
@@ -297,11 +431,28 @@ def test_sample_reports_size_and_speed(posterior: Path, tmp_path: Path) -> None:
 
 def test_verify_says_what_it_checked(posterior: Path, counts: Path) -> None:
     assert (
-        ": right. 1 checksums of 600 counts, 600 counts computed again"
+        ": right. 1 checksum of 600 counts, 600 counts computed again"
         in ran("verify", counts, "--posterior", posterior, "--full").stdout
     )
     facts = json.loads(ran("verify", counts, "--posterior", posterior, "--json").stdout)
-    assert facts["counts_total"] == S * N * T
+    assert (facts["ok"], facts["counts_total"]) == (True, S * N * T)
+
+
+def test_verify_as_json_says_what_is_wrong(posterior: Path, counts: Path) -> None:
+    with h5py.File(counts, "r+") as file:
+        file["counts"][2, 3, 1] += 1
+    result = run("verify", counts, "--posterior", posterior, "--json")
+    assert result.exit_code == 1
+    facts = json.loads(result.stdout)
+    assert (facts["ok"], facts["path"]) == (False, str(counts))
+    assert "(s=2, n=3, t=1)" in facts["error"]
+    assert result.stderr.endswith(f"error: {facts['error']}\n")
+
+
+def test_verify_of_a_file_that_is_cut_short_is_told_in_words(posterior: Path, counts: Path) -> None:
+    counts.write_bytes(counts.read_bytes()[:-10])
+    line = refused("verify", counts, "--posterior", posterior)
+    assert line == f"error: {counts} is cut short: it ends before its counts do; write it again"
 
 
 def test_verify_names_the_first_wrong_count(posterior: Path, counts: Path) -> None:
@@ -338,7 +489,15 @@ def test_info_of_anndata_gives_the_command_that_fits_it(counts_h5ad: Path) -> No
     assert "bio_rep" in printed
     proposed = next(line for line in printed.splitlines() if "streamsample fit" in line)
     assert "--group-key bio_rep" in proposed
-    assert json.loads(ran("info", counts_h5ad, "--json").stdout)["nfeatures"] == T + 2
+    facts = json.loads(ran("info", counts_h5ad, "--json").stdout)
+    assert (facts["kind"], facts["nfeatures"]) == ("anndata", T + 2)
+
+
+def test_info_of_a_folder_or_of_something_else_is_told_in_words(tmp_path: Path) -> None:
+    assert "is a folder; give a file" in refused("info", tmp_path)
+    notes = tmp_path / "readme.py"
+    notes.write_text("print()\n")
+    assert "readme.py is none of the files that are known" in refused("info", notes)
 
 
 @pytest.mark.parametrize("name", ["notes.h5ad", "notes.h5", "notes.npy"])
@@ -414,6 +573,27 @@ def test_ppc_joins_cells_and_genes_by_name(
     assert (tmp_path / "ppc.png").stat().st_size > 10_000
 
 
+def test_ppc_says_which_options_have_no_effect(posterior: Path, counts_h5ad: Path, tmp_path: Path) -> None:
+    told = ran("ppc", posterior, counts_h5ad, "-o", tmp_path / "ppc.png", "--group-key", "bio_rep", "-q").stderr
+    assert told.startswith("warning: --group-key has no effect")
+
+
+def test_counts_in_a_layer_for_the_fit_and_in_x_for_other_cells(counts_h5ad: Path, tmp_path: Path) -> None:
+    inside = anndata.read_h5ad(counts_h5ad)
+    inside.layers["counts"] = inside.X.copy()
+    inside.X = np.log1p(inside.X)
+    inside.write_h5ad(tmp_path / "layered.h5ad")
+    fitted, output = tmp_path / "fitted.h5", tmp_path / "counts.npy"
+    ran("fit", tmp_path / "layered.h5ad", "-o", fitted, *fit_options(), "--layer", "counts")
+    others: list[str | Path] = ["--for-cells", counts_h5ad, "--layer", "X"]
+    ran("sample", fitted, "-o", output, *others)
+    ran("verify", output, "--posterior", fitted, "--full", *others)
+    ran("plan", fitted, "-o", tmp_path / "planned.h5", *others)
+    ran("ppc", fitted, counts_h5ad, "-o", tmp_path / "ppc.png", "--all-cells", "--layer", "X")
+    expected = Posterior.open(fitted).for_cells(counts_h5ad, layer="X")
+    np.testing.assert_array_equal(np.load(output), CountStream(expected)[:, :, :])
+
+
 def test_ppc_of_cells_that_were_not_fitted(posterior: Path, counts_h5ad: Path, tmp_path: Path) -> None:
     with h5py.File(posterior, "r+") as file:
         file.attrs["size_factor_scale"] = 10.0
@@ -421,7 +601,8 @@ def test_ppc_of_cells_that_were_not_fitted(posterior: Path, counts_h5ad: Path, t
         file["cell_names"] = [f"elsewhere{n}" for n in range(N)]
     picture = tmp_path / "ppc.png"
     printed = ran("ppc", posterior, counts_h5ad, "-o", picture, "--group-key", "bio_rep").stdout
-    assert "20 cells, 5 features, 6 samples" in printed
+    assert "20 cells, 5 features, 6 samples; " in printed
+    assert "inside the predictive 90%" in printed
 
 
 def test_ppc_refuses_an_existing_picture(posterior: Path, counts_h5ad: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_budget_too_small_for_one_slab_is_one_line_with_the_numbers() -> None:
     with pytest.raises(BudgetError) as error:
         decide(WORKED_EXAMPLE, Budget(200 * MIB, 2, tightest="SLURM_MEM_PER_NODE"), TARGET, libraries=100 * MIB)
     text = str(error.value)
-    assert text.startswith("one slab needs 2")
+    assert text.startswith("one slab needs at least 2")
     assert "140.0 MiB are allowed (SLURM_MEM_PER_NODE, safety 0.7)" in text
     assert text.endswith("give --memory, or fewer threads")
     assert "\n" not in text

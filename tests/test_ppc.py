@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 
 from streamsample.errors import DataError, StoreError
-from streamsample.report.ppc import Interval, Observed, plot_ppc
+from streamsample.report.ppc import MANY, Interval, Observed, coverage, plot_ppc
 
 N, T, S = 60, 12, 40
 
@@ -67,6 +67,30 @@ def test_unfitted_features_are_left_out_and_counted(counts: Any, summary: Any, t
     fitted[[2, 5]] = False
     text = plot_ppc(Observed.of(counts), summary, tmp_path / "ppc.svg", fitted=fitted).read_text()
     assert "10 features, 60 cells, 40 posterior samples; unfitted and left out: 2" in text
+
+
+def test_many_features_are_one_bitmap_in_a_vector_picture(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    few, many = 500, MANY + 1
+    sizes = []
+    for nfeatures in (few, many):
+        counts = rng.poisson(rng.gamma(1.0, 2.0, nfeatures), (N, nfeatures))
+        draws = counts.mean(axis=0) * rng.normal(1.0, 0.1, (S, nfeatures))
+        summary: Any = SimpleNamespace(mean=draws, zero_fraction=np.clip(draws / 10, 0, 1), variance=draws)
+        text = plot_ppc(Observed.of(counts), summary, tmp_path / f"{nfeatures}.svg").read_text()
+        sizes.append(text.count("<path") + text.count("<use"))
+        assert ("<image" in text) == (nfeatures == many)
+    assert sizes[1] < sizes[0]
+
+
+def test_the_panels_and_the_line_say_what_the_share_is_of(counts: Any, summary: Any, tmp_path: Path) -> None:
+    text = plot_ppc(Observed.of(counts), summary, tmp_path / "ppc.svg").read_text()
+    means = Interval.of(summary.mean).holds(counts.mean(axis=0)).mean()
+    zeros = Interval.of(summary.zero_fraction).holds((counts == 0).mean(axis=0)).mean()
+    assert f"Mean: {means:.0%} of features inside the predictive 90% interval" in text
+    assert f"Zero fraction: {zeros:.0%} of features inside the predictive 90% interval" in text
+    line = coverage(Observed.of(counts), summary)
+    assert line == f"{means:.0%} of the means and {zeros:.0%} of the zero fractions inside the predictive 90%"
 
 
 def test_pyplot_is_not_touched(counts: Any, summary: Any, tmp_path: Path) -> None:

@@ -85,8 +85,24 @@ def test_addresses_are_those_of_the_posterior(tmp_path: Path) -> None:
     stream = replace(stream, chosen=stream.selection.narrow("1:8", slice(10, 32), slice(3, 12)))
     path = run(stream, tmp_path / "counts.npy", FINE)
     damage(path, 2, 5, 6)
-    with pytest.raises(CorruptSlab, match=r"\(s=3, n=15, t=9\)"):
+    with pytest.raises(CorruptSlab, match=r"the slab of samples 3:4, cells 14:18 .* at \(s=3, n=15, t=9\)"):
         checked(path, stream)
+
+
+def test_a_slab_of_an_irregular_selection_is_named_by_its_ends(tmp_path: Path) -> None:
+    stream = FakeStream(fake_posterior((9, 40, 20)))
+    stream = replace(stream, chosen=stream.selection.narrow("1:8", [3, 4, 9, *range(20, 39)], slice(3, 12)))
+    path = run(stream, tmp_path / "counts.npy", FINE)
+    damage(path, 2, 1, 6)
+    with pytest.raises(CorruptSlab, match=r"samples 3:4, cells 3 to 20 \(4 of them\) .* at \(s=3, n=4, t=9\)"):
+        checked(path, stream)
+
+
+def test_a_file_that_ends_early_is_told_in_the_same_words(tmp_path: Path) -> None:
+    path = run(STREAM, tmp_path / "counts.npy")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(CorruptSlab, match=r"the slab of samples 6:7, cells \d+:22 is not all there, as the file ends"):
+        checked(path)
 
 
 def test_counts_of_another_seed_are_found(path: Path) -> None:

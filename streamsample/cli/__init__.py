@@ -2,59 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from streamsample import __version__
-from streamsample.cli.budget import budget
-from streamsample.cli.common import command, keep_examples
-from streamsample.cli.demo import demo
-from streamsample.cli.fit import fit
-from streamsample.cli.info import info
-from streamsample.cli.plan import plan
-from streamsample.cli.ppc import ppc
-from streamsample.cli.sample import sample
-from streamsample.cli.verify import verify
+import sys
+from typing import Any
 
 __all__ = ["app", "main"]
-
-# Plain help: it reads the same in a terminal, in a job's log and in a test.
-app = typer.Typer(
-    name="streamsample",
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
-for function in (demo, fit, budget, plan, sample, info, ppc, verify):
-    app.command()(command(function))
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"streamsample {__version__}")
-        raise typer.Exit
-
-
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Posterior-predictive counts, streamed: fit, plan, sample and check, within the memory that there is.
-
-    Example:
-      streamsample demo                         the whole job on real data, in two minutes
-      streamsample info counts.h5ad             what a file holds, and the command that fits it
-    """
-
-
-root.__doc__ = keep_examples(root.__doc__)
-app.callback()(root)
 
 
 def main() -> None:
     """Run the command line; exits with 0, 1 (an error), or 2 (usage)."""
-    app(prog_name="streamsample")
+    try:  # imports take a tenth of a second, in which Ctrl-C may come as well
+        from streamsample.cli.root import app
+
+        app(prog_name="streamsample")
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        raise SystemExit(1) from None
+
+
+def __getattr__(name: str) -> Any:
+    """Import the commands when they are asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from streamsample.cli.root import app
+
+    return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamsample.cli.common import print_json
+from streamsample.cli.common import detect_budget, print_json
 from streamsample.cli.options import Json, Memory
 
 
@@ -14,10 +14,9 @@ def budget(memory: Memory = None, as_json: Json = False) -> None:
     Example:
       streamsample budget --json
     """
-    from streamsample.budget import Budget
     from streamsample.report.memory import budget_lines
 
-    found = Budget.detect(memory=memory)
+    found = detect_budget(memory)
     if as_json:
         print_json(found.to_json())
     else:

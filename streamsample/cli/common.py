@@ -12,29 +12,40 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from streamsample.cli.progress import LineHandler, write_line
-from streamsample.errors import OutputExists, StreamsampleError
+from streamsample.cli.words import in_options
+from streamsample.errors import CountOverflow, StreamsampleError
+
+if TYPE_CHECKING:
+    from streamsample.budget import Budget
 
 logger = logging.getLogger("streamsample")
 
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print results, warnings and errors only.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print warnings and errors only.")]
+QuietReport = Annotated[bool, typer.Option("-q", "--quiet", help="Print the result, warnings and errors only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print what is decided on the way, too.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback with an error.")]
 
-_SHARED = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
 
-
-def command(function: Callable[..., None]) -> Callable[..., None]:
+def command(function: Callable[..., None], *, reports: bool = False) -> Callable[..., None]:
     """Give a function -q, -v and --debug, one line an error and the exit codes, so that Typer can make a command of it.
 
     Exit codes are 0 (done), 1 (an error, told in one line) and 2 (usage, told by Typer).
+
+    Parameters
+    ----------
+    function
+        The command without these options.
+    reports
+        Whether it writes no file, and its result is what it prints: that is not silenced.
     """
+    options = {"quiet": QuietReport if reports else Quiet, "verbose": Verbose, "debug": Debug}
+    stopped = "" if reports else "; no unfinished file is left behind, the same command starts again"
 
     @functools.wraps(function)
     def run(*, quiet: bool, verbose: bool, debug: bool, **arguments: Any) -> None:
@@ -44,18 +55,18 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             except (typer.Exit, typer.BadParameter, BrokenPipeError):
                 raise
             except KeyboardInterrupt:
-                _fail("interrupted; no unfinished file is left behind, the same command starts again", debug)
+                _fail(f"interrupted{stopped}", debug)
             except Exception as error:  # whatever it is, a user reads one line
-                _fail(_one_line(error), debug)
+                _fail(one_line(error), debug)
 
     signature = inspect.signature(function, eval_str=True)
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        for name, annotation in _SHARED.items()
+        for name, annotation in options.items()
     ]
     run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *shared])  # type: ignore[attr-defined]
     run.__doc__ = keep_examples(function.__doc__)
-    run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()} | _SHARED
+    run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()} | options
     return run
 
 
@@ -70,10 +81,20 @@ def say(*lines: str) -> None:
         print(*lines, sep="\n", flush=True)
 
 
-def refuse_existing(output: Path, overwrite: bool) -> None:
-    """Refuse, before hours of work, to replace a file that nobody said may be replaced."""
-    if output.exists() and not overwrite:
-        raise OutputExists(f"{output} exists; give --overwrite to replace it")
+def number_of(number: int, thing: str) -> str:
+    """Write how many there are: ``1 sample``, ``1,000 samples``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def detect_budget(memory: str | None) -> Budget:
+    """Find the budget, and list under ``--verbose`` where it comes from."""
+    from streamsample.budget import Budget
+    from streamsample.report.memory import budget_lines
+
+    found = Budget.detect(memory=memory)
+    for line in budget_lines(found):
+        logger.debug("budget: %s", line)
+    return found
 
 
 def print_json(facts: object) -> None:
@@ -111,15 +132,19 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Tell an error in a line, in the words of the command line."""
     text = " ".join(str(error).split())
+    if isinstance(error, CountOverflow):
+        text += "; give --dtype auto"
     if isinstance(error, StreamsampleError):
-        return text
+        return in_options(text)
     return f"{type(error).__name__}: {text} (--debug prints the traceback)"
 
 
 def _fail(text: str, debug: bool) -> NoReturn:
-    if debug:
+    if debug:  # which ends with the error itself
         traceback.print_exc(file=sys.stderr)
-    write_line(f"error: {text}")
+    else:
+        write_line(f"error: {text}")
     raise typer.Exit(1)

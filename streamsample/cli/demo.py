@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamsample.cli.common import say
+from streamsample.cli.common import detect_budget, number_of, say
 from streamsample.cli.fit import fit_with_bar
 from streamsample.cli.options import Memory
 from streamsample.cli.ppc import draw
@@ -44,11 +44,9 @@ def demo(out: Out = Path("streamsample-demo"), samples: Samples = 1000, memory: 
     Example:
       streamsample demo --samples 100
     """
-    from streamsample.budget import Budget
-
     _announce(out, samples)
     _claim(out)
-    budget = Budget.detect(memory=memory)
+    budget = detect_budget(memory)
     with as_file(files("streamsample") / "data" / DATA) as data:
         posterior = _fit(data, out / "posterior.h5", samples, budget)
         _stream(posterior, out / "counts.h5", budget)
@@ -82,7 +80,7 @@ def _claim(out: Path) -> None:
         raise OutputExists(f"{out} is a file; choose a folder with --out")
     taken = [name for name in ("posterior.h5", "counts.h5", "ppc.png") if (out / name).exists()]
     if taken and not (out / MARK).exists():
-        raise OutputExists(f"{out} holds a {taken[0]} that no demo has made; choose another folder with --out")
+        raise OutputExists(f"{out} holds a {taken[0]} that no demo has made; choose another with --out DIR")
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / MARK).write_text(
@@ -103,7 +101,7 @@ def _fit(data: Path, output: Path, samples: int, budget: Budget) -> Posterior:
     _heading("fit", f"{NCELLS:,} cells x {NFEATURES} genes, replicates as groups; parameters only, no counts are drawn")
     model = TechnicalModel.from_anndata(data, group_key="bio_rep")
     fit_with_bar(model, nsamples=samples, budget=budget, seed=SEED).save(output, overwrite=True)
-    say(f"{output}: {samples} draws, {format_bytes(output.stat().st_size)}")
+    say(f"{output}: {number_of(samples, 'draw')}, {format_bytes(output.stat().st_size)}")
     return Posterior.open(output)
 
 

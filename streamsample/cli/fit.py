@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from streamsample.cli.common import refuse_existing, say
-from streamsample.cli.options import CountsFile, Memory, MinibatchSize, Overwrite, SafetyFactor, SumFactorKey
+from streamsample.cli.common import detect_budget, say
+from streamsample.cli.options import CountsFile, Memory, MinibatchSize, Overwrite, SafetyFactor
+from streamsample.cli.outputs import check_output
 from streamsample.cli.progress import Bar
 from streamsample.units import format_bytes
 
@@ -20,22 +21,30 @@ Out = Annotated[Path, typer.Option("-o", "--output", metavar="POSTERIOR.h5", hel
 Groups = Annotated[
     list[str], typer.Option("--group-key", metavar="K", help="Column of obs with the technical group; repeatable.")
 ]
+SumFactorKey = Annotated[
+    str | None,
+    typer.Option(metavar="K", help="Column of obs with each cell's depth [default: sum_factor, else the totals]."),
+]
 Reference = Annotated[str | None, typer.Option(metavar="NAME", help="Group whose alpha is 1 [default: the largest].")]
 Where = Annotated[
     str | None, typer.Option(metavar="EXPR", help="Cells to fit, as a pandas query of obs: 'target == \"x\"'.")
 ]
 Layer = Annotated[str | None, typer.Option(metavar="L", help="Layer that holds the counts [default: X].")]
-Samples = Annotated[int, typer.Option("--nsamples", min=1, help="Parameter draws to make.")]
-Steps = Annotated[int | None, typer.Option("--niters", metavar="N", min=1, help="Most steps of the fit.")]
-Rate = Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate.")]
+Samples = Annotated[int, typer.Option("--nsamples", metavar="N", min=1, help="Parameter draws to make.")]
+Steps = Annotated[
+    int | None, typer.Option("--niters", metavar="N", min=1, help="Most steps of the fit [default: 400].")
+]
+Rate = Annotated[
+    float | None, typer.Option("--lr", metavar="X", help="Learning rate of the first step [default: 0.05].")
+]
 Tolerance = Annotated[
     float, typer.Option(metavar="X", min=0, help="Stop when the smoothed loss changes less than this; 0: every step.")
 ]
 Extreme = Annotated[
     Literal["error", "drop-feature", "clip"], typer.Option(help="What to do with draws outside the stream's domain.")
 ]
-Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the fit and of the draws.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where torch computes: cpu, cuda.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the fit and of the draws.")]
 
 
 def fit(
@@ -65,11 +74,10 @@ def fit(
     Example:
       streamsample fit counts.h5ad -o posterior.h5 --group-key bio_rep --where 'target == "non-targeting"'
     """
-    refuse_existing(output, overwrite)
-    from streamsample.budget import Budget
+    check_output(output, overwrite, suffixes=(".h5",), inputs=(counts,))
     from streamsample.fit import TechnicalModel
 
-    budget = Budget.detect(memory=memory)
+    budget = detect_budget(memory)
     model = TechnicalModel.from_anndata(counts, group_key=group_key, reference=reference, where=where, layer=layer)
     posterior = fit_with_bar(
         model,

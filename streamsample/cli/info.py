@@ -10,6 +10,7 @@ import typer
 
 from streamsample.cli.common import print_json
 from streamsample.cli.options import Json
+from streamsample.errors import StoreError
 
 if TYPE_CHECKING:
     from streamsample.interop.describe import Description
@@ -26,11 +27,13 @@ def info(path: AnyFile, as_json: Json = False) -> None:
       streamsample info counts.h5ad
       streamsample info posterior.h5 --json
     """
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; give a file")
     if path.suffix == ".h5ad":
         from streamsample.interop.describe import describe
 
         found = describe(path)
-        facts, lines = found.to_json(), _lines(found)
+        facts, lines = {"kind": "anndata", **found.to_json()}, _lines(found)
     else:
         from streamsample.report.files import file_facts, file_lines
 
@@ -52,7 +55,7 @@ def _lines(found: Description) -> Iterator[str]:
         shown = ", ".join(f"{name} ({size:,})" for name, size in list(sizes.items())[:6])
         more = f", and {len(sizes) - 6} more" if len(sizes) > 6 else ""
         yield f"group column {key}: {shown}{more}"
-    if not found.groups:
-        yield "group columns: none (text or categorical, 2 to 50 values)"
-    yield f"size factor columns: {', '.join(found.size_factors) or 'none, they are computed from the totals'}"
+    yield found.advice()
+    columns = ", ".join(found.size_factors) or "none"
+    yield f"size factor columns: {columns} (fit takes the column sum_factor if it is there, else the totals)"
     yield f"to fit it: {found.command()}"

@@ -7,16 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from streamsample.units import parse_bytes
+from streamsample.units import MIB, parse_bytes
 
 
 def _size(text: str | None) -> str | None:
     """Refuse a size that can't be read; keep the text, which the budget cites."""
     if text is not None:
         try:
-            parse_bytes(text)
+            nbytes = parse_bytes(text)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
+        if nbytes < MIB:
+            raise typer.BadParameter(f"{text} is {nbytes:,} bytes; if the unit is missing, write for example {text}G")
     return text
 
 
@@ -30,7 +32,7 @@ PosteriorFile = Annotated[Path, typer.Argument(metavar="POSTERIOR.h5", help="Par
 CountsFile = Annotated[Path, typer.Argument(metavar="COUNTS.h5ad", help="Observed counts, an AnnData file.")]
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output; the old one stays until then.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the random numbers; the same seed gives the same bytes.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the counts; the same seed gives the same bytes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Memory = Annotated[
@@ -56,9 +58,14 @@ MinibatchSize = Annotated[
 DtypeName = Literal["auto", "uint8", "uint16", "uint32"]
 Dtype = Annotated[DtypeName, typer.Option(help="Integer type of the counts; auto is the narrowest that holds all.")]
 
-Samples = Annotated[str | None, typer.Option(metavar="A:B", help="Samples to make, as a:b or a:b:step [default: all].")]
-Cells = Annotated[str | None, typer.Option(metavar="A:B", help="Cells to make [default: all].")]
-Features = Annotated[str | None, typer.Option(metavar="A:B", help="Features to make [default: all].")]
+Samples = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B", help="Samples A to B-1, counted from 0; also A:B:STEP; a single A is one sample [default: all]."
+    ),
+]
+Cells = Annotated[str | None, typer.Option(metavar="A:B", help="Cells, likewise [default: all].")]
+Features = Annotated[str | None, typer.Option(metavar="A:B", help="Features, likewise [default: all].")]
 
 ForCells = Annotated[
     Path | None,
@@ -66,9 +73,14 @@ ForCells = Annotated[
 ]
 GroupKey = Annotated[
     list[str] | None,
-    typer.Option(metavar="K", help="Column of obs that names the technical group; several may be given."),
+    typer.Option(
+        metavar="K", help="Column of obs in that file that names the technical group; repeatable [default: the fit's]."
+    ),
 ]
 SumFactorKey = Annotated[
     str | None,
-    typer.Option(metavar="K", help="Column of obs with each cell's depth [default: sum_factor, else the totals]."),
+    typer.Option(metavar="K", help="Column of obs with each cell's depth [default: the fit's, else the totals]."),
+]
+Layer = Annotated[
+    str | None, typer.Option(metavar="L", help="Layer of that file with the counts; X is X [default: the fit's].")
 ]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamsample.cli.common import print_json
+from streamsample.cli.common import detect_budget, print_json
 from streamsample.cli.options import (
     Cells,
     Dtype,
-    DtypeName,
     Features,
     ForCells,
     GroupKey,
     Json,
+    Layer,
     Memory,
     MinibatchSize,
     SafetyFactor,
@@ -25,11 +25,13 @@ from streamsample.cli.options import (
     SumFactorKey,
     Threads,
 )
-from streamsample.cli.streams import open_stream
+from streamsample.cli.streams import OtherCells, Part, open_stream
+from streamsample.target import TargetFacts
 
 if TYPE_CHECKING:
     from streamsample.budget import Budget
     from streamsample.planner import Plan
+    from streamsample.stream import CountStream
 
 Shape = tuple[int, int, int]
 
@@ -67,6 +69,7 @@ def plan(
     for_cells: ForCells = None,
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
+    layer: Layer = None,
     seed: Seed = 0,
     samples: Samples = None,
     cells: Cells = None,
@@ -80,81 +83,56 @@ def plan(
 ) -> None:
     """Show what a run would take.
 
-    First what an in-memory Predictive would need for the same counts, then the stream's own plan. Writes nothing.
+    The stream's own plan; and before it, on standard error, what an in-memory Predictive would need for the same
+    counts. Writes nothing.
 
     Example:
       streamsample plan posterior.h5 -o counts.h5 --memory 64G
       streamsample plan --shape 1000,21761,28868 --groups 2 --memory 508800M
     """
-    from streamsample.budget import Budget
-    from streamsample.planner import plan as plan_stream
-
-    budget = Budget.detect(memory=memory)
+    others = OtherCells(for_cells, group_key, sum_factor_key, layer)
+    others.check()
     if (posterior is None) == (shape is None):
         raise typer.BadParameter("give either POSTERIOR.h5 or --shape S,N,T")
+    budget = detect_budget(memory)
+    options: dict[str, Any] = {"minibatch_size": minibatch_size, "safety_factor": safety_factor}
     if shape is not None:
-        made = _plan_shape(_sizes(shape), groups, output, budget, safety_factor, threads, minibatch_size, dtype)
+        target = TargetFacts("counts.h5", ".h5", "any disk") if output is None else TargetFacts.gather(output)
+        made = _plan_shape(_sizes(shape), groups, target, budget, threads=threads, dtype=dtype, **options)
     elif posterior is not None:
-        stream = open_stream(
-            posterior,
-            for_cells,
-            group_key,
-            sum_factor_key,
-            seed=seed,
-            samples=samples,
-            cells=cells,
-            features=features,
-        )
+        target = TargetFacts.gather(output or Path("counts.h5"))
+        stream = open_stream(posterior, others, Part(samples, cells, features), seed)
         groups = stream.posterior.facts.ngroups
-        made = plan_stream(
-            stream,
-            output or Path("counts.h5"),
-            budget=budget,
-            minibatch_size=minibatch_size,
-            safety_factor=safety_factor,
-            threads=threads,
-            dtype=dtype,
-        )
-    _print(made, groups, budget, as_json, minibatch_size=minibatch_size, safety_factor=safety_factor)
+        made = _plan_stream(stream, target, budget, threads=threads, dtype=dtype, **options)
+    _print(made, groups, budget, as_json, **options)
+    target.check_room(made.output_nbytes)
 
 
-def _plan_shape(
-    sizes: Shape,
-    groups: int,
-    output: Path | None,
-    budget: Budget,
-    safety_factor: float | None,
-    threads: int | None,
-    minibatch_size: int | None,
-    dtype: DtypeName,
-) -> Plan:
-    """Plan for sizes alone; without an output nothing is asked of any disk."""
+def _plan_shape(sizes: Shape, groups: int, target: TargetFacts, budget: Budget, **options: Any) -> Plan:
+    """Plan without a posterior."""
     from streamsample.memory_model import ParameterFacts
     from streamsample.planner import decide
-    from streamsample.target import TargetFacts
 
-    target = TargetFacts("counts.h5", ".h5") if output is None else TargetFacts.gather(output)
-    return decide(
-        ParameterFacts(*sizes, groups),
-        budget,
-        target,
-        minibatch_size=minibatch_size,
-        safety_factor=safety_factor,
-        threads=threads,
-        dtype=dtype,
-    )
+    return decide(ParameterFacts(*sizes, groups), budget, target, check_room=False, **options)
+
+
+def _plan_stream(stream: CountStream, target: TargetFacts, budget: Budget, **options: Any) -> Plan:
+    """Plan for a posterior; whether the disk has room is asked after the plan is shown."""
+    from streamsample.planner import plan
+
+    return plan(stream, target.path, budget=budget, check_room=False, **options)
 
 
 def _print(made: Plan, groups: int, budget: Budget, as_json: bool, **options: Any) -> None:
     """Print the published estimate, then the plan."""
     from streamsample.errors import BudgetError
     from streamsample.estimate import predictive_estimate
-    from streamsample.report.memory import predictive_lines
+    from streamsample.report.memory import COMPARISON, announce, predictive_lines
 
     nsamples, ncells, nfeatures = made.shape
     if not as_json:
-        print(*predictive_lines(ncells, nfeatures, groups, nsamples, budget, **options), "", sep="\n")
-        print(made.explain())
+        announce([COMPARISON, *predictive_lines(ncells, nfeatures, groups, nsamples, budget, **options)])
+        print(made.explain(), flush=True)
         return
     try:
         estimate = dataclasses.asdict(

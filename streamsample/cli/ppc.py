@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamsample.cli.common import refuse_existing, say
-from streamsample.cli.options import CountsFile, GroupKey, Overwrite, PosteriorFile, Samples, Seed, SumFactorKey
+from streamsample.cli.common import logger, number_of, say
+from streamsample.cli.options import CountsFile, GroupKey, Layer, Overwrite, PosteriorFile, Samples, Seed, SumFactorKey
+from streamsample.cli.outputs import check_output
 from streamsample.cli.progress import Bar
+from streamsample.cli.streams import OtherCells, Part
 
 if TYPE_CHECKING:
     from streamsample.posterior import Posterior
+
+PICTURES = (".png", ".pdf", ".svg")
 
 Out = Annotated[Path, typer.Option("-o", "--output", metavar="PPC.png", help="The picture: .png, .pdf or .svg.")]
 AllCells = Annotated[
@@ -30,25 +34,33 @@ def ppc(
     all_cells: AllCells = False,
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
+    layer: Layer = None,
     samples: Samples = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw the predictive check.
 
-    Observed against predictive mean, and zero fraction against mean, with predictive 90 % intervals. Cells and genes
+    Observed against predictive mean, and zero fraction against mean, with predictive 90% intervals. Cells and genes
     are joined by name. Where the file lacks cells of the posterior, the parameters are applied to all its cells.
 
     Example:
       streamsample ppc posterior.h5 counts.h5ad -o ppc.png
     """
-    refuse_existing(output, overwrite)
+    check_output(output, overwrite, suffixes=PICTURES, inputs=(posterior, counts))
     from streamsample.posterior import Posterior
 
+    others = OtherCells(counts, group_key, sum_factor_key, layer)
     source = Posterior.open(posterior)
     if all_cells or not _has_cells(counts, source):
-        source = source.for_cells(counts, group_key=group_key or None, sum_factor_key=sum_factor_key)
-    draw(source, counts, output, samples=samples, seed=seed)
+        source = others.put_into(source, counts)
+    elif group_key or sum_factor_key:
+        logger.warning(
+            "%s has no effect: the posterior's own cells are in %s; --all-cells predicts that file's",
+            others.options[0],
+            counts,
+        )
+    draw(source, counts, output, samples=samples, seed=seed, layer=layer)
 
 
 def _has_cells(counts: Path, posterior: Posterior) -> bool:
@@ -60,16 +72,29 @@ def _has_cells(counts: Path, posterior: Posterior) -> bool:
         return table.shape[0] == posterior.shape[1] if names is None else set(names) <= set(table.cells)
 
 
-def draw(posterior: Posterior, counts: Path, output: Path, *, samples: str | None = None, seed: int = 0) -> None:
+def draw(
+    posterior: Posterior,
+    counts: Path,
+    output: Path,
+    *,
+    samples: str | None = None,
+    seed: int = 0,
+    layer: str | None = None,
+) -> None:
     """Summarise a stream over its cells under a bar, and draw it against the same cells' counts."""
     from streamsample.interop.counts import observed
-    from streamsample.report.ppc import Observed, plot_ppc
+    from streamsample.report.ppc import Observed, coverage, plot_ppc
     from streamsample.stream import CountStream
     from streamsample.summary import summarise
 
-    seen = Observed.of(observed(posterior, counts))
-    stream = CountStream(posterior, seed=seed).select(samples=samples)
+    seen = Observed.of(observed(posterior, counts, layer=layer))
+    stream = Part(samples).of(CountStream(posterior, seed=seed))
     with Bar("summarise", "samples") as bar:
         summary = summarise(stream, progress=bar.update)
     plot_ppc(seen, summary, output, fitted=posterior.fitted)
-    say(f"{output}: {seen.ncells:,} cells, {int(posterior.fitted.sum()):,} features, {len(summary.mean):,} samples")
+    sizes = (
+        number_of(seen.ncells, "cell"),
+        number_of(int(posterior.fitted.sum()), "feature"),
+        number_of(len(summary.mean), "sample"),
+    )
+    say(f"{output}: {', '.join(sizes)}; {coverage(seen, summary, posterior.fitted)}")

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from streamsample.cli.words import in_options
 from streamsample.units import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _live: list[Progress] = []
 
 
 class Bar:
-    """Shows how far some work has come; nothing at all under ``--quiet``.
+    """Shows how far some work has come, but not how it ended; nothing at all under ``--quiet``.
 
     Parameters
     ----------
@@ -35,8 +36,7 @@ class Bar:
         self.label, self.unit = label, unit
         self._shown = logger.isEnabledFor(logging.INFO)
         self._progress: Progress | None = None
-        self._started = self._last_line = time.monotonic()
-        self._done = 0.0
+        self._last_line = time.monotonic()
         self._first: tuple[float, float] | None = None
 
     def __enter__(self) -> Bar:
@@ -51,13 +51,10 @@ class Bar:
         if self._progress is not None:
             _live.remove(self._progress)
             self._progress.stop()
-        elif self._last_line > self._started:  # work that was over before its first line needs no last one
-            seconds = time.monotonic() - self._started
-            write_line(f"{self.label}: {format_count(self._done)} {self.unit} in {format_seconds(seconds)}")
 
     def update(self, done: float, total: float, note: str = "") -> None:
         """Show that `done` of `total` units are behind us."""
-        self._done, now = done, time.monotonic()
+        now = time.monotonic()
         if self._first is None:  # what went before may be compiling, which says nothing of the rest
             self._first = now, done
         speed = (done - self._first[1]) / max(now - self._first[0], 1e-9)
@@ -98,5 +95,7 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; only warnings say what they are."""
-        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        write_line(prefix + record.getMessage())
+        if record.levelno >= logging.WARNING:
+            write_line(f"{record.levelname.lower()}: {in_options(record.getMessage())}")
+        else:
+            write_line(record.getMessage())

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamsample.cli.common import refuse_existing, say
+from streamsample.cli.common import detect_budget, say
 from streamsample.cli.options import (
     Cells,
     Dtype,
     Features,
     ForCells,
     GroupKey,
+    Layer,
     Memory,
     MinibatchSize,
     Overwrite,
@@ -24,8 +25,10 @@ from streamsample.cli.options import (
     SumFactorKey,
     Threads,
 )
+from streamsample.cli.outputs import check_output
 from streamsample.cli.progress import Bar
-from streamsample.cli.streams import open_stream
+from streamsample.cli.streams import OtherCells, Part, open_stream
+from streamsample.target import STORES
 from streamsample.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ def sample(
     for_cells: ForCells = None,
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
+    layer: Layer = None,
     seed: Seed = 0,
     samples: Samples = None,
     cells: Cells = None,
@@ -59,24 +63,16 @@ def sample(
     Example:
       streamsample sample posterior.h5 -o counts.h5 --seed 0 --samples 0:500 --memory 64G
     """
-    refuse_existing(output, overwrite)
-    from streamsample.budget import Budget
+    check_output(output, overwrite, suffixes=STORES, inputs=(posterior, for_cells))
+    others = OtherCells(for_cells, group_key, sum_factor_key, layer)
+    others.check()
     from streamsample.planner import plan
 
-    stream = open_stream(
-        posterior,
-        for_cells,
-        group_key,
-        sum_factor_key,
-        seed=seed,
-        samples=samples,
-        cells=cells,
-        features=features,
-    )
+    stream = open_stream(posterior, others, Part(samples, cells, features), seed)
     made = plan(
         stream,
         output,
-        budget=Budget.detect(memory=memory),
+        budget=detect_budget(memory),
         minibatch_size=minibatch_size,
         safety_factor=safety_factor,
         threads=threads,

@@ -2,39 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
+
+from streamsample.errors import SelectionError
 
 if TYPE_CHECKING:
     from streamsample.posterior import Posterior
     from streamsample.stream import CountStream
 
 
-def open_posterior(
-    path: Path, for_cells: Path | None, group_key: list[str] | None, sum_factor_key: str | None
-) -> Posterior:
+@dataclass(frozen=True)
+class OtherCells:
+    """Cells that the parameters are applied to in place of the posterior's own, as options describe them."""
+
+    path: Path | None
+    """AnnData file; None: the posterior's own cells."""
+    group_key: list[str] | None
+    """Columns of the groups."""
+    sum_factor_key: str | None
+    """Column of the size factors."""
+    layer: str | None
+    """Layer of the counts."""
+
+    @property
+    def options(self) -> list[str]:
+        """Options that say how to read the file, as far as they were given."""
+        given = {"--group-key": self.group_key, "--sum-factor-key": self.sum_factor_key, "--layer": self.layer}
+        return [option for option, value in given.items() if value]
+
+    def check(self) -> None:
+        """Refuse options that would be without effect."""
+        if self.path is None and self.options:
+            raise typer.BadParameter(f"{self.options[0]} says how to read the file of --for-cells; give that too")
+
+    def put_into(self, posterior: Posterior, path: Path) -> Posterior:
+        """Apply a posterior to the cells of a file."""
+        return posterior.for_cells(
+            path, group_key=self.group_key or None, sum_factor_key=self.sum_factor_key, layer=self.layer
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of the axes that options ask for, as text; None is all of an axis."""
+
+    samples: str | None = None
+    cells: str | None = None
+    features: str | None = None
+
+    def of(self, stream: CountStream) -> CountStream:
+        """Select it; raises `SelectionError` on a range that leaves its axis."""
+        ranges = {"samples": self.samples, "cells": self.cells, "features": self.features}
+        for (name, text), size in zip(ranges.items(), stream.shape, strict=True):
+            if text is not None:
+                _check_range(name, text, size)
+        return stream.select(**ranges)
+
+
+def open_posterior(path: Path, others: OtherCells) -> Posterior:
     """Open a posterior, and apply it to other cells if there are any."""
     from streamsample.posterior import Posterior
 
+    others.check()
     posterior = Posterior.open(path)
-    if for_cells is None:
-        return posterior
-    return posterior.for_cells(for_cells, group_key=group_key or None, sum_factor_key=sum_factor_key)
+    return posterior if others.path is None else others.put_into(posterior, others.path)
 
 
-def open_stream(
-    path: Path,
-    for_cells: Path | None,
-    group_key: list[str] | None,
-    sum_factor_key: str | None,
-    *,
-    seed: int,
-    samples: str | None,
-    cells: str | None,
-    features: str | None,
-) -> CountStream:
+def open_stream(path: Path, others: OtherCells, part: Part, seed: int) -> CountStream:
     """Open a posterior as a stream, and select."""
     from streamsample.stream import CountStream
 
-    posterior = open_posterior(path, for_cells, group_key, sum_factor_key)
-    return CountStream(posterior, seed=seed).select(samples=samples, cells=cells, features=features)
+    return part.of(CountStream(open_posterior(path, others), seed=seed))
+
+
+def _check_range(name: str, text: str, size: int) -> None:
+    """Refuse ends that the axis does not have: Python cuts them off, and fewer counts than asked for are written."""
+    try:
+        parts = [int(part) if part.strip() else None for part in text.split(":")]
+    except ValueError:
+        return  # the library says what a range is
+    ends = parts[:2]
+    most = size - 1 if len(parts) == 1 else size
+    if any(end is not None and not -size <= end <= most for end in ends):
+        raise SelectionError(f"--{name} {text} leaves the axis: there are {size:,} {name}, numbered from 0")
+    if len(parts) in (2, 3) and 0 not in parts[2:] and not range(size)[slice(*parts)]:
+        raise SelectionError(f"--{name} {text} selects none of the {size:,} {name}; write first:last+1")

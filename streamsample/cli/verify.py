@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamsample.cli.common import print_json
-from streamsample.cli.options import ForCells, GroupKey, Json, SumFactorKey
+from streamsample.cli.common import number_of, one_line, print_json
+from streamsample.cli.options import ForCells, GroupKey, Json, Layer, SumFactorKey
 from streamsample.cli.progress import Bar
-from streamsample.cli.streams import open_posterior
+from streamsample.cli.streams import OtherCells, open_posterior
 from streamsample.units import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -33,20 +33,27 @@ def verify(
     for_cells: ForCells = None,
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
+    layer: Layer = None,
     as_json: Json = False,
 ) -> None:
     """Check a file of counts.
 
-    Checks every checksum, and computes a random part of the counts again. Give --for-cells, --group-key and
-    --sum-factor-key as they were given to `sample`.
+    Checks every checksum, and computes a random part of the counts again. Give --for-cells and the options that
+    go with it as they were given to `sample`.
 
     Example:
       streamsample verify counts.h5 --posterior posterior.h5 --fraction 0.1
     """
-    source = open_posterior(posterior, for_cells, group_key, sum_factor_key)
-    report = check(counts, source, fraction=fraction, full=full)
+    others = OtherCells(for_cells, group_key, sum_factor_key, layer)
+    others.check()
+    try:
+        report = check(counts, open_posterior(posterior, others), fraction=fraction, full=full)
+    except Exception as error:
+        if as_json:
+            print_json({"ok": False, "path": str(counts), "error": one_line(error)})
+        raise
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json({"ok": True, **dataclasses.asdict(report)})
     else:
         print(describe(report))
 
@@ -65,7 +72,8 @@ def check(counts: Path, posterior: Posterior, *, fraction: float = 0.01, full: b
 
 def describe(report: Report) -> str:
     """Say in a line what was checked."""
+    checksums = number_of(report.slabs_checked, "checksum")
     return (
-        f"{report.path}: right. {report.slabs_checked} checksums of {format_count(report.counts_total)} counts, "
+        f"{report.path}: right. {checksums} of {format_count(report.counts_total)} counts, "
         f"{format_count(report.counts_compared)} counts computed again, in {format_seconds(report.seconds)}"
     )

@@ -68,7 +68,9 @@ def _format(path: Path) -> str:
         with h5py.File(path, "r") as file:
             return str(file.attrs.get("format", ""))
     except OSError as error:
-        raise StoreError(f"{path} is not a readable HDF5 file ({error})") from None
+        if not h5py.is_hdf5(path):
+            raise StoreError(f"{path} is none of the files that are known: HDF5 (.h5, .h5ad) and .npy") from None
+        raise StoreError(f"{path} can't be read as HDF5 ({error})") from None
 
 
 def _text(value: Any) -> str:

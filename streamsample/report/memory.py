@@ -13,6 +13,9 @@ from streamsample.errors import BudgetError
 from streamsample.estimate import PredictiveEstimate, Room, predictive_estimate
 from streamsample.units import GIB, format_bytes
 
+COMPARISON = "[INFO] For comparison, a Predictive that keeps all counts in memory:"
+"""The line that says what `memory_lines` are, where they come before a plan."""
+
 _SLURM_GROUP = re.compile(r"^cgroup .*slurm.*/job_\d+")
 _PHYSICAL = ("psutil", "/proc/meminfo")
 
@@ -165,7 +168,9 @@ def _source_line(statement: Statement, width: int, decides: bool) -> str:
     comes_to = [] if statement.nbytes is None else [format_bytes(statement.nbytes)]
     comes_to += [] if statement.cpus is None else [f"{statement.cpus} CPU{'s' * (statement.cpus != 1)}"]
     mark = "  <- decides about memory" if decides else ""
-    return f"{statement.name:<{width}}  {', '.join(comes_to) or 'no limit':>12}  ({statement.says}){mark}"
+    figure = ", ".join(comes_to) or "no limit"
+    says = "" if statement.says == figure else f"  ({statement.says})"
+    return f"{statement.name:<{width}}  {figure:>12}{says}{mark}"
 
 
 def _is_slurm(statement: Statement) -> bool:

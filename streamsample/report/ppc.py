@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LEVEL = 0.9
 """Share of the draws inside an interval."""
 
+MANY = 2000
+"""Features from which on dots get smaller and translucent, or a panel becomes a solid mass."""
+
 _INSIDE, _OUTSIDE, _PREDICTED, _GUIDE = "#1f5a8a", "#d1602b", "#9fc1dc", "#9a9a9a"
 
 
@@ -67,6 +70,20 @@ class Interval:
         return (self.low <= values) & (values <= self.high)
 
 
+def coverage(observed: Observed, summary: Summary, fitted: NDArray[np.bool_] | None = None) -> str:
+    """Say which share of the features lies inside its predictive interval.
+
+    Parameters
+    ----------
+    observed, summary, fitted
+        As for `plot_ppc`.
+    """
+    shown = np.ones(observed.mean.size, dtype=bool) if fitted is None else fitted
+    means, zeros = Interval.of(summary.mean[:, shown]), Interval.of(summary.zero_fraction[:, shown])
+    inside = means.holds(observed.mean[shown]).mean(), zeros.holds(observed.zero_fraction[shown]).mean()
+    return f"{inside[0]:.0%} of the means and {inside[1]:.0%} of the zero fractions inside the predictive {LEVEL:.0%}"
+
+
 def plot_ppc(
     observed: Observed,
     summary: Summary,
@@ -75,7 +92,7 @@ def plot_ppc(
     fitted: NDArray[np.bool_] | None = None,
     title: str = "Posterior predictive check",
 ) -> Path:
-    """Draw observed against predictive mean, and zero fraction against mean, with predictive 90 % intervals.
+    """Draw observed against predictive mean, and zero fraction against mean, with predictive 90% intervals.
 
     Parameters
     ----------
@@ -137,7 +154,7 @@ def _draw_means(axes: Axes, x: FloatArray, predicted: Interval, floor: float) ->
     inside = predicted.holds(x)
     low, high = min(x.min(), predicted.low.min()) / 1.4, max(x.max(), predicted.high.max()) * 1.4
     axes.plot([low, high], [low, high], color=_GUIDE, linewidth=1, zorder=1, label="equal")
-    axes.vlines(x, predicted.low, predicted.high, color=_PREDICTED, linewidth=1.6, zorder=2, label="predictive 90 %")
+    _bars(axes, x, predicted, 1.6)
     _dots(axes, x, predicted.middle, inside)
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
     axes.set(xlabel="observed mean count", ylabel="predictive mean count")
@@ -148,16 +165,34 @@ def _draw_means(axes: Axes, x: FloatArray, predicted: Interval, floor: float) ->
 def _draw_zeros(axes: Axes, x: FloatArray, observed: FloatArray, predicted: Interval) -> None:
     """Draw the share of zeros against the observed mean: observed dots over predictive intervals."""
     inside = predicted.holds(observed)
-    axes.vlines(x, predicted.low, predicted.high, color=_PREDICTED, linewidth=2.4, zorder=2, label="predictive 90 %")
+    _bars(axes, x, predicted, 2.4)
     _dots(axes, x, observed, inside)
     axes.set(xscale="log", ylim=(-0.03, 1.03))
     axes.set(xlabel="observed mean count", ylabel="share of cells without a count")
     _finish(axes, "Zero fraction", inside, "lower left")
 
 
+def _bars(axes: Axes, x: FloatArray, predicted: Interval, width: float) -> None:
+    """Draw predictive intervals; many of them as one bitmap in a vector picture."""
+    many = x.size > MANY
+    axes.vlines(
+        x,
+        predicted.low,
+        predicted.high,
+        color=_PREDICTED,
+        linewidth=width / 2 if many else width,
+        alpha=0.25 if many else None,
+        rasterized=many,
+        zorder=2,
+        label=f"predictive {LEVEL:.0%}",
+    )
+
+
 def _dots(axes: Axes, x: FloatArray, y: FloatArray, inside: NDArray[np.bool_]) -> None:
     """Draw features, those outside their interval in a colour of their own."""
     style: dict[str, Any] = {"s": 13, "linewidths": 0.3, "edgecolors": "white"}
+    if x.size > MANY:
+        style = {"s": 3, "linewidths": 0, "alpha": 0.3, "rasterized": True}
     axes.scatter(
         x[inside], y[inside], color=_INSIDE, zorder=3, label=f"observed inside ({int(inside.sum()):,})", **style
     )
@@ -168,12 +203,19 @@ def _dots(axes: Axes, x: FloatArray, y: FloatArray, inside: NDArray[np.bool_]) -
 
 def _finish(axes: Axes, title: str, inside: NDArray[np.bool_], where: Literal["upper left", "lower left"]) -> None:
     """Give both panels the same dress."""
-    axes.set_title(f"{title}: {inside.mean():.0%} of the features inside", fontsize=11, loc="left")
+    axes.set_title(
+        f"{title}: {inside.mean():.0%} of features inside the predictive {LEVEL:.0%} interval",
+        fontsize=9.5,
+        loc="left",
+    )
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(which="major", color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc=where, fontsize=8.5, frameon=False, handlelength=1.2)
+    legend = axes.legend(loc=where, fontsize=8.5, frameon=False, handlelength=1.2)
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -63,6 +63,8 @@ class Hdf5Store:
         except StoreError:
             raise
         except (OSError, KeyError) as error:
+            if "truncated file" in str(error):
+                raise StoreError(f"{path} is cut short: it ends before its counts do; write it again") from error
             raise StoreError(f"{path} is not a readable file of counts ({error})") from error
         if (shape, dtype) != (manifest.shape, np.dtype(manifest.dtype)) or offset is None:
             raise StoreError(f"{path} holds {dtype} {shape}, its manifest says {manifest.dtype} {manifest.shape}")
