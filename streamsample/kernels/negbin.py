@@ -115,7 +115,7 @@ def convergents(a, b, x, slack, last, floor):  # type: ignore[no-untyped-def]
     gap = value
     while n < last:
         c = 1.0 / (a + 2.0 * n - 1.0)
-        alpha = ((a + n - 1.0) * c) * ((a + b + n - 1.0) * c) * (n * (b - n)) * x2
+        alpha = ((a + (n - 1.0)) * c) * ((a + b + (n - 1.0)) * c) * (n * (b - n)) * x2
         beta = n + n * (b - n) * x * c + (a + n) / (a + 2.0 * n + 1.0) * (slack + 1.0 + n * (2.0 - x))
         above, above_1 = beta * above + alpha * above_1, above
         below, below_1 = beta * below + alpha * below_1, below
@@ -287,7 +287,7 @@ def walk(k, d, e, pmf, r, m, phi):  # type: ignore[no-untyped-def]
         if before < 0.0:
             return np.int64(k), CERTAIN if d > e and before < -spread else UNDECIDED
         d, e = before, spread
-        pmf *= k / ((phi + k - 1.0) * q)
+        pmf *= k / ((phi + (k - 1.0)) * q)
         r += 6.0 * U
         k -= 1.0
     while True:
