@@ -38,6 +38,16 @@ class PlanError(StreamsampleError, ValueError):
 class CountOverflow(StreamsampleError, OverflowError):
     """A count does not fit the integer type that it has to be stored in."""
 
+    @classmethod
+    def at(
+        cls, address: tuple[int, int, int], m: float, phi: float, u: float, dtype: str, largest: int
+    ) -> CountOverflow:
+        """Name the element ``(s, n, t)``, what its count follows from, and the type with its largest value."""
+        return cls(
+            f"the count at sample {address[0]}, cell {address[1]}, feature {address[2]} (mean {m:.6g}, "
+            f"phi {phi:.6g}, u {u:.17g}) is above {largest}, the most that {dtype} holds"
+        )
+
 
 class StoreError(StreamsampleError, OSError):
     """The output can't be written or read."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsample import twin
 from streamsample.errors import CountOverflow, SelectionError
 from streamsample.geometry import IndexArray
 from streamsample.parameters import Parameters
 
 if TYPE_CHECKING:
     from streamsample.stream import CountStream
+
+logger = logging.getLogger(__name__)
 
 PENDING = 64  # counts a unit of work may leave to tier 3 before its slab is computed once more with more room
 UNITS_A_THREAD = 8  # units of work a thread, so that an uneven one does not leave the others waiting
@@ -58,6 +64,9 @@ class Minibatch:
         self._check_slab(s0, s1, n0, n1, out)
         if out.size == 0:
             return
+        if not _numba_compiles():
+            self._fill_by_twin(s0, s1, n0, n1, out)
+            return
         capacity = PENDING
         while True:
             records, most = self._run_kernel(s0, s1, n0, n1, out, capacity)
@@ -83,6 +92,14 @@ class Minibatch:
                 f"an array of shape {out.shape} and type {out.dtype} is given for a slab; "
                 f"it needs shape {shape}, type uint8, uint16 or uint32, and C order"
             )
+
+    def _fill_by_twin(self, s0: int, s1: int, n0: int, n1: int, out: NDArray[Any]) -> None:
+        """Fill `out` without Numba."""
+        chosen, p = self.stream.selection, self.parameters
+        rows = slice(s0 - self.s0, s1 - self.s0)
+        block = Parameters(p.mu[rows], p.phi[rows], p.alpha[rows])
+        samples, cells = chosen.samples[s0:s1], chosen.cells[n0:n1]
+        twin.fill(self.stream.seed, samples, cells, chosen.features, block, self.stream.posterior.cells, out)
 
     def _run_kernel(
         self, s0: int, s1: int, n0: int, n1: int, out: NDArray[Any], capacity: int
@@ -128,11 +145,23 @@ class Minibatch:
         if status == UNDECIDED:
             y = settle(m, phi, u, int(y))
         if status == OVERFLOW or y > np.iinfo(dtype).max:
-            raise CountOverflow(
-                f"the count at sample {address[0]}, cell {address[1]}, feature {address[2]} (mean {m:.6g}, "
-                f"phi {phi:.6g}, u {u:.17g}) is above {np.iinfo(dtype).max}, the most that {dtype} holds"
-            )
+            raise CountOverflow.at(address, m, phi, u, dtype.name, int(np.iinfo(dtype).max))
         return int(y)
+
+
+@cache
+def _numba_compiles() -> bool:
+    """Whether the kernels can run; says so once where they can't."""
+    reason = "NUMBA_DISABLE_JIT is set"
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0"):
+        try:
+            import numba  # noqa: F401 (whether it loads is the question)
+        except Exception as error:  # an ImportError, or whatever else a broken installation raises
+            reason = f"Numba can't be loaded: {error}"
+        else:
+            return True
+    logger.warning("%s; counts are computed by the twin, which needs some 10 microseconds for each", reason)
+    return False
 
 
 def key_words(seed: int) -> NDArray[np.uint64]:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
 
+from streamsample import twin
 from streamsample.errors import CorruptSlab, PlanError, PosteriorError, StoreError
 from streamsample.geometry import IndexArray, Slab, index_to_json, slabs
 from streamsample.posterior import Posterior
@@ -23,6 +25,12 @@ from streamsample.units import MIB
 
 _PIECE_NBYTES = 64 * MIB
 """Read and computed at a time, whatever the slabs of the file were."""
+
+_POINTS = 64
+"""Counts of each piece that the twin computes, too: a millisecond beside the many that the kernel takes."""
+
+Referee = Callable[[CountStream, IndexArray, IndexArray, IndexArray], CountArray]
+"""Computes counts at addresses, independently of the kernels; see `twin.counts`."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Report:
     """Counts in the file."""
     seconds: float
     """How long it took."""
+    counts_by_twin: int = 0
+    """Of the counts compared, those that the twin has computed, too."""
 
 
 def verify(
@@ -80,7 +90,8 @@ def verify(
     manifest = stored.manifest
     _check_identity(manifest, posterior, target)
     stream = CountStream(posterior, seed=manifest.seed, selection=manifest.selection)
-    return check(stored, stream, target, fraction=1.0 if full else fraction, progress=progress)
+    referee = twin.counts if twin.built() else None
+    return check(stored, stream, target, fraction=1.0 if full else fraction, progress=progress, referee=referee)
 
 
 def check(
@@ -90,6 +101,7 @@ def check(
     *,
     fraction: float = 1.0,
     progress: Callable[[Progress], None] | None = None,
+    referee: Referee | None = None,
 ) -> Report:
     """Check an opened output against the stream it should hold; see `verify`."""
     if not 0 <= fraction <= 1:
@@ -98,7 +110,7 @@ def check(
     manifest = stored.manifest
     _check_table(manifest, path)
     chosen = _choose(manifest, fraction)
-    checker = _Checker(stored, stream, path)
+    checker = _Checker(stored, stream, path, referee)
     total = int(np.prod(manifest.shape))
     done = 0
     for i, line in enumerate(manifest.checks):
@@ -107,14 +119,20 @@ def check(
         if progress is not None:
             nbytes = done * np.dtype(manifest.dtype).itemsize
             progress(Progress(done, total, nbytes, time.monotonic() - start))
-    return Report(str(path), len(manifest.checks), len(chosen), checker.compared, total, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return Report(
+        str(path), len(manifest.checks), len(chosen), checker.compared, total, seconds, counts_by_twin=checker.by_twin
+    )
 
 
 class _Checker:
     """Checks slab after slab, a piece at a time."""
 
-    def __init__(self, stored: Stored, stream: CountStream, path: Path) -> None:
+    def __init__(self, stored: Stored, stream: CountStream, path: Path, referee: Referee | None) -> None:
         self.compared = 0
+        self.by_twin = 0
+        self._referee = referee
+        self._chance = np.random.default_rng([int(stored.manifest.posterior_digest[:16], 16), stored.manifest.seed, 1])
         self._stored = stored
         self._stream = stream
         self._path = path
@@ -134,18 +152,47 @@ class _Checker:
 
     def _compare(self, slab: Slab, piece: Slab, found: CountArray, problem: str) -> None:
         """Compute a piece again and compare."""
-        expected = np.empty_like(found)
-        self._stream.load(piece.s0, piece.s1).fill(piece.s0, piece.s1, piece.n0, piece.n1, expected)
+        expected = self._compute(piece, found)
         if np.array_equal(found, expected):
             self.compared += found.size
             return
         ds, dn, t = (int(i) for i in np.argwhere(found != expected)[0])
-        chosen = self._stream.selection
-        s, n = int(chosen.samples[piece.s0 + ds]), int(chosen.cells[piece.n0 + dn])
-        where = f"(s={s}, n={n}, t={int(chosen.features[t])})"
+        where = "(s={}, n={}, t={})".format(*self._addresses(piece, ds, dn, t))
         raise self._corrupt(
             slab, f"{problem}: {found[ds, dn, t]} is stored at {where} where {expected[ds, dn, t]} belongs"
         )
+
+    def _compute(self, piece: Slab, found: CountArray) -> CountArray:
+        """Compute a piece: by the twin alone as long as that is not worth starting Numba, else by the kernel."""
+        if self._referee is not None and twin.is_quicker(self.by_twin + found.size):
+            self.by_twin += found.size
+            return self._referee(self._stream, *self._addresses(piece, *np.ix_(*map(range, found.shape))))
+        expected = np.empty_like(found)
+        self._stream.load(piece.s0, piece.s1).fill(piece.s0, piece.s1, piece.n0, piece.n1, expected)
+        if self._referee is not None:
+            self._cross_examine(piece, expected, self._referee)
+        return expected
+
+    def _cross_examine(self, piece: Slab, computed: CountArray, referee: Referee) -> None:
+        """Let the twin compute some of what the kernel has computed."""
+        s, n, t = (self._chance.integers(0, size, _POINTS) for size in computed.shape)
+        s[:] = s[0]  # one sample's draws are read, not those of all
+        address = self._addresses(piece, s, n, t)
+        ours, other = computed[s, n, t], referee(self._stream, *address)
+        self.by_twin += _POINTS
+        differ = np.flatnonzero(ours != other)
+        if differ.size:
+            i = differ[0]
+            where = "(s={}, n={}, t={})".format(*(int(index[i]) for index in address))
+            raise CorruptSlab(
+                f"{self._path}: at {where} the kernel computes {ours[i]} but its twin {other[i]}; one of them "
+                "is broken on this machine: verify the file on another one, and please report this"
+            )
+
+    def _addresses(self, piece: Slab, s: Any, n: Any, t: Any) -> tuple[Any, Any, Any]:
+        """Translate positions in a piece into indices into the posterior's axes."""
+        chosen = self._stream.selection
+        return chosen.samples[piece.s0 + s], chosen.cells[piece.n0 + n], chosen.features[t]
 
     def _read(self, piece: Slab) -> CountArray:
         """Read a piece of the file."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+import streamsample.kernels.slab  # noqa: F401 (as long as it is not loaded, few counts are read by the twin)
 from streamsample.posterior import Posterior
 
 # The machines of continuous integration are shared: a slow example is no finding. The same examples are tried every

@@ -21,7 +21,7 @@ LAYERS = """
     fit interop report
     run verifier summary
     stores
-    stream minibatch names bins planner sizing target memory_model overflow exact estimate
+    stream minibatch twin _twin names bins planner sizing target memory_model overflow exact estimate
     kernels
     posterior posterior_file cells parameters budget geometry
     errors units
