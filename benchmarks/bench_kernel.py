@@ -1,0 +1,63 @@
+"""The kernel by workload, by type and by number of threads, beside NumPy and beside its roof."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.conftest import Race
+from benchmarks.peers import NUMPY_COUNTS, numpy_task
+from benchmarks.roof import words_task
+from benchmarks.slabs import BenchSlab
+from benchmarks.tiers import scalar_share
+from benchmarks.workloads import REAL, WORKLOADS, Workload
+from streamsample.posterior import Posterior
+
+Check = Callable[[BenchSlab], None]
+Get = Callable[[str], Posterior]
+
+FEW = 20_000
+"""Counts that NumPy makes in a test."""
+
+
+@pytest.mark.benchmark(group="kernel")
+@pytest.mark.parametrize("name", [*WORKLOADS, *REAL])
+def test_workload(
+    name: str, workload: Get, race: Race, check: Check, small: bool, all_threads: int, benchmark: BenchmarkFixture
+) -> None:
+    """One thread against NumPy, Philox words alone, and all threads."""
+    posterior = workload(name)
+    slab = BenchSlab(posterior)
+    rivals = {"numpy": numpy_task(posterior, FEW if small else NUMPY_COUNTS), "roof": words_task(slab, 1)}
+    if all_threads > 1:
+        rivals["threads"] = slab.task(all_threads)
+    chosen = WORKLOADS.get(name) or REAL[name]
+    share = None if small else scalar_share(slab)
+    facts = {"must": chosen.must, "goal": chosen.goal, "threads": all_threads, "scalar": share}
+    race(slab.task(1), rivals, shape=slab.out.shape, dtype=str(slab.out.dtype), **facts)
+    check(slab)
+    benchmark.extra_info.update(mean=float(slab.out.mean()), zeros=float((slab.out == 0).mean()))
+
+
+@pytest.mark.benchmark(group="dtype")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
+def test_dtype(dtype: str, race: Race, check: Check, small: bool) -> None:
+    """One posterior, all of whose counts fit in a byte, in each type."""
+    shape = (1, 64, 600) if small else (1, 4096, 16_384)
+    slab = BenchSlab(Workload("bytes", shape, (-1.5, 0.7), (3.0, 0.3)).posterior(), dtype)
+    race(slab.task(1), {"roof": words_task(slab, 1)}, dtype=dtype, shape=shape)
+    check(slab)
+
+
+@pytest.mark.benchmark(group="mean")
+@pytest.mark.parametrize("mean", [0.01, 0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4])
+def test_mean(mean: float, race: Race, check: Check, small: bool) -> None:
+    """Features of about one mean, against NumPy."""
+    shape = (1, 64, 600) if small else (1, 4096, 1024)
+    posterior = Workload(f"mean {mean:g}", shape, (math.log(mean), 0.3), (0.5, 1.0)).posterior()
+    slab = BenchSlab(posterior)
+    race(slab.task(1), {"numpy": numpy_task(posterior, FEW if small else 500_000)}, mean=mean)
+    check(slab)
