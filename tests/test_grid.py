@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamsample import _twin
 from streamsample.exact import settle
 from streamsample.kernels.negbin import OVERFLOW, UNDECIDED
 from tests.golden.make_grid import COUNT_MAX, MEANS, PHIS, POINTS
@@ -33,6 +32,8 @@ def by_kernel(grid: Elements) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def by_twin(grid: Elements) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    from tests.compiled import _twin
+
     counts, status = np.empty(grid.m.size, np.int64), np.empty(grid.m.size, np.uint8)
     _twin.quantiles(grid.m, grid.phi, grid.u, counts, status)
     return counts, status

@@ -10,9 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from streamsample import _twin
 from streamsample.exact import settle
 from tests import reference
+from tests.compiled import _twin
 from tests.golden import make_grid
 from tests.kernels.referee import Elements, cdf, random_elements
 from tests.kernels.test_philox import KNOWN

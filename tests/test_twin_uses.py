@@ -21,7 +21,10 @@ from streamsample.posterior import Posterior
 from streamsample.run import sample
 from streamsample.stores.base import store_for
 from streamsample.stream import CountStream
+from tests import compiled
 from tests.posteriors import named_posterior
+
+assert compiled._twin.__name__ == "streamsample._twin"  # or else skipped as a whole
 
 SHAPE = (6, 90, 23)
 POSTERIOR = named_posterior(SHAPE)
