@@ -42,17 +42,21 @@ def fill_slab(  # type: ignore[no-untyped-def]  # compiled: Numba infers the typ
         found[unit] = fill_unit(
             s, t0, samples[s], features[t0:t1], mu[s, t0:t1], phi[s, t0:t1], alpha[s, :, t0:t1],
             quads[q0:q1], lanes[q0:q1], size_factor, group, low_edge, edges, starts, key,
-            pending[unit], out[s, :, t0:t1],
+            pending[unit], out[s],
         )  # fmt: skip
 
 
 @kernel
 def fill_unit(  # type: ignore[no-untyped-def]
     s, t0, sample, features, mu, phi, alpha, quads, lanes, size_factor, group, low_edge, edges, starts, key,
-    pending, out,
+    pending, plane,
 ):  # fmt: skip
-    """Fill one sample, one block of features and a run of quads; returns how many counts are pending."""
+    """Fill one sample, one block of features and a run of quads; returns how many counts are pending.
+
+    plane: (N, T) the sample's counts in the slab.
+    """
     size = features.size
+    out = plane[:, t0 : t0 + size]  # (N, L)
     base = np.empty((starts.size - 1, size))
     sure = np.empty((edges.size, LEVELS, size), np.uint32)
     over = np.empty((edges.size, LEVELS, size), np.uint32)
@@ -80,7 +84,9 @@ def fill_unit(  # type: ignore[no-untyped-def]
             if n < 0:
                 continue
             if edges.size > 0:
-                classify(words[lane], over[low_edge[n]], sure[low_edge[n] + 1], out[n], doubt)
+                # Not out[n]: Numba knows that this is contiguous, and LLVM then stores whole vectors.
+                row = plane[n][t0 : t0 + size]
+                classify(words[lane], over[low_edge[n]], sure[low_edge[n] + 1], row, doubt)
             waiting = collect(
                 n, lane, quads[j], features, words[lane], base[group[n]], phi, size_factor[n], doubt,
                 places, bits, values, waiting,
