@@ -12,7 +12,7 @@ from benchmarks.conftest import Race
 from benchmarks.peers import NUMPY_COUNTS, numpy_task
 from benchmarks.roof import words_task
 from benchmarks.slabs import BenchSlab
-from benchmarks.tiers import scalar_share
+from benchmarks.tiers import shares
 from benchmarks.workloads import REAL, WORKLOADS, Workload
 from streamsample.posterior import Posterior
 
@@ -35,8 +35,14 @@ def test_workload(
     if all_threads > 1:
         rivals["threads"] = slab.task(all_threads)
     chosen = WORKLOADS.get(name) or REAL[name]
-    share = None if small else scalar_share(slab)
-    facts = {"must": chosen.must, "goal": chosen.goal, "threads": all_threads, "scalar": share}
+    share = None if small else shares(slab)
+    facts = {
+        "must": chosen.must,
+        "goal": chosen.goal,
+        "threads": all_threads,
+        "scalar": share and share.scalar,
+        "waited": share and share.waited,
+    }
     race(slab.task(1), rivals, shape=slab.out.shape, dtype=str(slab.out.dtype), **facts)
     check(slab)
     benchmark.extra_info.update(mean=float(slab.out.mean()), zeros=float((slab.out == 0).mean()))

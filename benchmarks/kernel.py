@@ -11,7 +11,7 @@ from benchmarks.measure import Spread, take_turns
 from benchmarks.peers import numpy_task
 from benchmarks.roof import words_task
 from benchmarks.slabs import BenchSlab
-from benchmarks.tiers import scalar_share
+from benchmarks.tiers import shares
 from benchmarks.workloads import REAL, WORKLOADS, NotAtHandError, posterior_of
 
 HEAD = (
@@ -23,7 +23,7 @@ def line(name: str, rounds: int) -> str:
     """Measure a workload; one row of the table."""
     posterior = posterior_of(name)
     slab = BenchSlab(posterior)
-    share = scalar_share(slab)
+    share = shares(slab).scalar
     tasks = {"kernel": slab.task(1), "numpy": numpy_task(posterior, 1_000_000), "roof": words_task(slab, 1)}
     rates = take_turns(tasks, rounds)
     ratio = Spread.of_ratio(rates["kernel"], rates["numpy"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ MOST_BINS = 96  # over all groups; a bin's table of a block of 512 features take
 FEWEST_CELLS = 32  # below, no table pays
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Cells of a slab in the kernel's order."""
 
     quads: NDArray[np.uint64]
@@ -27,8 +26,12 @@ class Layout:
     """(Q, 4) row of each cell of the quad, or -1."""
     size_factor: FloatArray
     """(N,)."""
+    log_factor: FloatArray
+    """(N,) its logarithm."""
     group: IndexArray
     """(N,)."""
+    log_range: FloatArray
+    """(C, 3) least, mean and largest logarithm of a group's size factors; (inf, 0, -inf) where it has no cell."""
     low_edge: IndexArray
     """(N,) the bin's lower edge among `edges`; the upper one is next."""
     edges: FloatArray
@@ -64,7 +67,19 @@ def lay_out(cells: IndexArray, size_factor: FloatArray, group: IndexArray, ngrou
             starts[c + 1] = starts[c] + found.size
             edges.append(found)
     every = np.concatenate(edges) if edges else np.empty(0)
-    return Layout(quads.astype(np.uint64), lanes, size_factor, group, low_edge, every, starts)
+    with np.errstate(divide="ignore"):  # of a size factor of 0: such a group is for the brackets
+        log_factor = np.log(size_factor)
+    log_range = np.array([_range(log_factor[group == c]) for c in range(ngroups)])
+    return Layout(
+        quads.astype(np.uint64), lanes, size_factor, log_factor, group, log_range, low_edge, every, starts
+    )  # fmt: skip
+
+
+def _range(logs: FloatArray) -> tuple[float, float, float]:
+    """Least, mean and largest; an empty range where there are none."""
+    if logs.size == 0:
+        return np.inf, 0.0, -np.inf
+    return float(logs.min()), float(logs.mean()), float(logs.max())
 
 
 def _edges(factors: FloatArray, share: int) -> FloatArray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -39,6 +41,10 @@ class Minibatch:
     """float64 blocks of the selected features."""
     pending: int = field(default=0, init=False)
     """Counts that tier 3 has settled so far."""
+    waited: int = field(default=0, init=False)
+    """Counts that were not settled where they were met, and waited for SIMD lanes."""
+    scalar: int = field(default=0, init=False)
+    """Counts that went on to the scalar path (tier 2)."""
 
     @property
     def nbytes(self) -> int:
@@ -116,15 +122,18 @@ class Minibatch:
         chunks = -(-UNITS_A_THREAD * numba.get_num_threads() // units)
         chunks = max(1, min(chunks, (n1 - n0) // CELLS_A_CHUNK))
         pending = np.empty((units * chunks, capacity, 3), dtype=np.int64)
-        found = np.zeros(units * chunks, dtype=np.int64)
-        fill_slab(
+        found = np.zeros((units * chunks, 3), dtype=np.int64)
+        arguments = (
             stream.selection.samples[s0:s1].astype(np.uint64), features,
             self.parameters.mu[rows], self.parameters.phi[rows], self.parameters.alpha[rows],
-            layout.quads, layout.lanes, layout.size_factor, layout.group, layout.low_edge, layout.edges, layout.starts,
-            key_words(stream.seed), chunks, pending, found, out,
+            layout, key_words(stream.seed), chunks, pending, found, out,
         )  # fmt: skip
-        kept = np.arange(capacity) < found[:, None]  # (units, capacity)
-        return pending[kept], int(found.max())
+        share_out(lambda first, last: fill_slab(first, last, *arguments), units * chunks, numba.get_num_threads())
+        undecided = found[:, 0]
+        self.waited += int(found[:, 1].sum())
+        self.scalar += int(found[:, 2].sum())
+        kept = np.arange(capacity) < undecided[:, None]  # (units, capacity)
+        return pending[kept], int(undecided.max())
 
     def _settle(self, s: int, n: int, t: int, dtype: np.dtype[Any]) -> int:
         """Decide one count in tier 3; s, n and t are positions in the selection."""
@@ -162,6 +171,18 @@ def _numba_compiles() -> bool:
             return True
     logger.warning("%s; counts are computed by the twin, which needs some 10 microseconds for each", reason)
     return False
+
+
+def share_out(work: Callable[[int, int], object], units: int, threads: int) -> None:
+    """Have threads work on runs of units, each taking the next run when it is done with one."""
+    run = -(-units // (UNITS_A_THREAD * threads))
+    bounds = [(first, min(first + run, units)) for first in range(0, units, run)]
+    if threads == 1 or len(bounds) == 1:
+        work(0, units)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="streamsample-kernel") as pool:
+        for done in [pool.submit(work, *bound) for bound in bounds]:
+            done.result()
 
 
 def key_words(seed: int) -> NDArray[np.uint64]:

@@ -57,7 +57,7 @@ def _compile(function: F, *, parallel: bool) -> F:
     cache = _cacheable(function)
     if not cache and parallel:
         logger.warning("no writable folder for compiled code: compiling in memory; NUMBA_CACHE_DIR can name one")
-    compiled: Any = numba.njit(**OPTIONS, parallel=parallel, cache=cache)(function)
+    compiled: Any = numba.njit(**OPTIONS, no_cfunc_wrapper=True, parallel=parallel, cache=cache)(function)
     if cache:
         # Numba looks at the function's own file only, and would go on using what was compiled
         # from an older version of a file that it calls into. Here every kernel's source counts.

@@ -45,6 +45,12 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def words_at(feature, quad, sample, plane, key):  # type: ignore[no-untyped-def]
+    """Four words of one quad: `philox` without being pasted in, for loops that LLVM would not vectorise."""
+    return philox(feature & LOW, quad & LOW, sample & LOW, plane, key[0], key[1])
+
+
+@kernel
 def fill_words(features, quad, sample, plane, k0, k1, out):  # type: ignore[no-untyped-def]
     """Fill the words of a quad of cells for a block of features.
 
@@ -77,6 +83,6 @@ def uniform_at(sample, cell, feature, key):  # type: ignore[no-untyped-def]
     """``u`` of one address; all uint64, key: (2,)."""
     lane = cell & np.uint64(3)
     quad = cell >> np.uint64(2)
-    hi = philox(feature & LOW, quad & LOW, sample & LOW, np.uint64(0), key[0], key[1])
-    lo = philox(feature & LOW, quad & LOW, sample & LOW, np.uint64(1), key[0], key[1])
+    hi = words_at(feature, quad, sample, np.uint64(0), key)
+    lo = words_at(feature, quad, sample, np.uint64(1), key)
     return uniform(word_of(hi, lane), word_of(lo, lane))

@@ -1,0 +1,194 @@
+"""Tier 1 for large means: the quantile of the gamma distribution, and an expansion from there to the counts.
+
+Let w be the quantile of Gamma(phi) at u, ``L = log1p(phi / m)``, ``n = w / L`` and N that positive number for which
+``a = N - (phi - 1)/2`` solves ``I_p(phi, a) = u``; then ``y = ceil(a - 1)``. Wise's expansion has even powers only:
+
+    N = n (1 + B1(w)/n**2 + B2(w)/n**4 + B3(w)/n**6 + ...)
+
+`docs/kernel.md` derives it. A count is certain where ``a - 1`` stays clear of whole numbers by the bound given there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamsample.kernels.elementary import log, log1p
+from streamsample.kernels.gamma_fit import LARGEST_DEPTH, LARGEST_Z, LEAST_PHI, QUANTILE, SLOPE
+from streamsample.kernels.jit import inlined, kernel
+from streamsample.kernels.philox import fill_words
+from streamsample.kernels.waiting import PLANE_0, PLANE_1, WAITING, settle_waiting, wait
+
+LEAST_MEAN = 6.0  # below, sums from 0 are as fast
+LEAST = 6.0  # smaller counts are not told: for them the expansion's rest may be larger
+MOST_DOUBT = 0.03  # bound of the expansion at the median of the smallest mean; larger: not for this route
+FIT = 3e-9  # above the error of the cube root of w / phi (1.3e-9 measured)
+SHARE = 0.15  # of the last power taken, with its coefficients' absolute values; the rest is below 0.07 (measured)
+ROUNDING = 1e-12  # relative to N
+POWERS = 12  # coefficients of B1, B2 and B3
+SCRATCH = 8
+ROOT_SCALE = 2.0 * LEAST_PHI**0.5
+DEPTH_SCALE = 2.0 / LARGEST_DEPTH
+
+
+@kernel
+def fill_powers(phi, powers):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
+    """Coefficients of powers of w, for each phi: B1 descending, then B2, then B3; powers: (POWERS, >= L)."""
+    for i in range(phi.size):
+        p = phi[i]
+        f = p - 1.0
+        powers[0, i] = f / 24.0
+        powers[1, i] = f * (p + 1.0) / 24.0
+        powers[2, i] = -f / 2880.0
+        powers[3, i] = -f * (p + 3.0) / 2880.0
+        powers[4, i] = -f * (7.0 * p * p + 17.0) / 5760.0
+        powers[5, i] = f * (p - 3.0) * (p + 1.0) * (p + 3.0) / 1920.0
+        powers[6, i] = f / 181440.0
+        powers[7, i] = f * (p + 5.0) / 181440.0
+        powers[8, i] = f * (p * (29.0 * p - 12.0) + 223.0) / 1451520.0
+        powers[9, i] = f * (p * (p * (16.0 * p - 11.0) - 4.0) + 239.0) / 362880.0
+        powers[10, i] = -f * (p * p * (187.0 * p * p - 590.0) - 5357.0) / 2903040.0
+        powers[11, i] = f * (p - 5.0) * (p + 1.0) * (p + 5.0) * (13.0 * p * p - 61.0) / 580608.0
+
+
+@kernel
+def suits(low, phi):  # type: ignore[no-untyped-def]
+    """Whether the expansion tells most counts of a feature whose least mean is `low`."""
+    if not (low >= LEAST_MEAN and LEAST_PHI <= phi <= 1e8):
+        return False
+    powers = np.empty((POWERS, 1))
+    fill_powers(np.full(1, phi), powers)
+    total = 0.0
+    for j in range(6, POWERS):
+        total = total * phi + abs(powers[j, 0])
+    return SHARE * total < MOST_DOUBT * (phi / np.log1p(phi / low)) ** 5
+
+
+@kernel
+def fill_quantiles(phi, coefficients):  # type: ignore[no-untyped-def]
+    """Coefficients of the cube root of w / phi as powers of z / LARGEST_Z; coefficients: (Z + 1, >= L)."""
+    for k in range(QUANTILE.shape[0]):
+        row = coefficients[k]
+        for i in range(phi.size):
+            x = ROOT_SCALE / np.sqrt(phi[i]) - 1.0
+            total = QUANTILE[k, QUANTILE.shape[1] - 1]
+            for j in range(QUANTILE.shape[1] - 2, -1, -1):
+                total = total * x + QUANTILE[k, j]
+            row[i] = total
+
+
+@inlined
+def fill_gamma(unit, columns, features, base, phi, quads, lanes, layout, waiting):  # type: ignore[no-untyped-def]
+    """Fill some columns of a block; returns how many counts wait.
+
+    columns: (L,) their positions within the block; features: (L,); base: (C, L) means at size factor 1; phi: (L,);
+    quads: (Q,), lanes: (Q, 4) of the unit's cells.
+    """
+    size = columns.size
+    coefficients, powers = np.empty((QUANTILE.shape[0], size)), np.empty((POWERS, size))
+    fill_quantiles(phi, coefficients)
+    fill_powers(phi, powers)
+    hi, lo, work = np.empty((4, size), np.uint32), np.empty((4, size), np.uint32), np.empty((SCRATCH, size))
+    limit = np.float64((np.int64(1) << (8 * unit.out.itemsize)) - 1)
+    x, spread = work[0], work[1]
+    for j in range(quads.size):
+        fill_words(features, quads[j], unit.sample, PLANE_0, unit.key[0], unit.key[1], hi)
+        fill_words(features, quads[j], unit.sample, PLANE_1, unit.key[0], unit.key[1], lo)
+        for lane in range(4):
+            n = lanes[j, lane]
+            if n < 0:
+                continue
+            means, factor = base[layout.group[n]], layout.size_factor[n]
+            normal_quantile(hi[lane], lo[lane], work)
+            expand(means, factor, phi, coefficients, powers, work)
+            settle(x, spread, limit)
+            row = unit.out[n]
+            if waiting > WAITING - size:
+                settle_waiting(unit, waiting)
+                waiting = 0
+            for i in range(size):
+                if x[i] >= 0.0:
+                    row[columns[i]] = np.int64(x[i])
+                else:
+                    waiting = wait(
+                        unit, waiting, n, columns[i], features[i], quads[j], lane, hi[lane, i], means[i] * factor,
+                        phi[i],
+                    )  # fmt: skip
+    return waiting
+
+
+@kernel
+def normal_quantile(hi, lo, work):  # type: ignore[no-untyped-def]
+    """``z / LARGEST_Z`` to row 0, and the depth ``-log(4 u (1 - u))`` to row 1."""
+    z, depth, y = work[0], work[1], work[2]
+    for i in range(hi.size):
+        whole = (np.uint64(hi[i]) << np.uint64(20)) | (np.uint64(lo[i]) >> np.uint64(12))
+        z[i] = (np.float64(whole) + 0.5) * 2.0**-52
+    for i in range(hi.size):
+        depth[i] = -log(4.0 * z[i] * (1.0 - z[i]))
+        y[i] = 2.0 * z[i] - 1.0
+    for i in range(hi.size):
+        x = DEPTH_SCALE * depth[i] - 1.0
+        total = SLOPE[SLOPE.size - 1]
+        for k in range(SLOPE.size - 2, -1, -1):
+            total = total * x + SLOPE[k]
+        z[i] = y[i] * total * (1.0 / LARGEST_Z)
+
+
+@kernel
+def expand(means, factor, phi, coefficients, powers, work):  # type: ignore[no-untyped-def]
+    """``a - 1`` to row 0, and the bound of its error to row 1: infinite where z is out of the fit's range."""
+    z, spread, root, w, n, h, last = work[0], work[1], work[2], work[3], work[4], work[5], work[6]
+    size = means.size
+    top = coefficients[QUANTILE.shape[0] - 1]
+    for i in range(size):
+        root[i] = top[i]
+    for k in range(QUANTILE.shape[0] - 2, -1, -1):
+        row = coefficients[k]
+        for i in range(size):
+            root[i] = root[i] * z[i] + row[i]
+    for i in range(size):
+        n[i] = 1.0 / log1p(phi[i] / (means[i] * factor))
+    for i in range(size):
+        w[i] = phi[i] * root[i] * root[i] * root[i]
+    for i in range(size):
+        error = 3.3 * FIT * phi[i] * root[i] * root[i] * n[i]
+        spread[i] = error if spread[i] < LARGEST_DEPTH else np.inf
+    for i in range(size):
+        n[i] *= w[i]
+        h[i] = 1.0 / (n[i] * n[i])
+    series(powers[6:], w, z, last)
+    for i in range(size):
+        scale = n[i] * h[i] * h[i] * h[i]
+        spread[i] += SHARE * scale * last[i] + ROUNDING * n[i]
+        z[i] *= scale
+    p0, p1 = powers[0], powers[1]
+    for i in range(size):
+        z[i] += n[i] * h[i] * (p0[i] * w[i] + p1[i])
+    p2, p3, p4, p5 = powers[2], powers[3], powers[4], powers[5]
+    for i in range(size):
+        root[i] = p5[i] + w[i] * (p4[i] + w[i] * (p3[i] + w[i] * p2[i]))
+    for i in range(size):
+        z[i] = n[i] + (z[i] + n[i] * h[i] * h[i] * root[i]) - 0.5 * (phi[i] + 1.0)
+
+
+@kernel
+def series(powers, w, total, largest):  # type: ignore[no-untyped-def]
+    """B3, and the same with the absolute values of its coefficients."""
+    for i in range(w.size):
+        total[i] = 0.0
+        largest[i] = 0.0
+    for k in range(6):
+        row = powers[k]
+        for i in range(w.size):
+            total[i] = total[i] * w[i] + row[i]
+        for i in range(w.size):
+            largest[i] = largest[i] * w[i] + abs(row[i])
+
+
+@kernel
+def settle(x, spread, limit):  # type: ignore[no-untyped-def]
+    """Round up what is certain; -1 elsewhere."""
+    for i in range(x.size):
+        y = np.ceil(x[i])
+        sure = (y - x[i] > spread[i]) & (x[i] - (y - 1.0) > spread[i]) & (x[i] > LEAST) & (y <= limit)
+        x[i] = y if sure else -1.0
