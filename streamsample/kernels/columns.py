@@ -42,20 +42,21 @@ def fourth_derivative(phi):  # type: ignore[no-untyped-def]  # compiled: Numba i
 
 
 @kernel
-def table_shape(low, high, phi, ncells, limit):  # type: ignore[no-untyped-def]
-    """How F is to be tabulated for log means in [low, high]: (rows, their distance, terms), or no rows.
+def table_shape(least, most, phi, ncells, limit):  # type: ignore[no-untyped-def]
+    """How F is to be tabulated for means in [least, most]: (rows, distance of their logarithms, terms), or no rows.
 
     `limit` is the largest count that can be stored.
     """
-    top = math.exp(high)
-    mean = math.exp(0.5 * (low + high))
-    if ncells < LEAST_CELLS or not mean >= LEAST_MEAN or phi * math.log1p(top / phi) > LARGEST_EXPONENT:
+    if ncells < LEAST_CELLS or not least * most >= LEAST_MEAN * LEAST_MEAN:
         return 0, 0.0, 0
-    middle = mean * math.exp(0.25 * (high - low))  # few cells are deeper
+    if phi * math.log1p(most / phi) > LARGEST_EXPONENT:
+        return 0, 0.0, 0
+    mean, width = math.sqrt(least * most), math.log(most / least)
+    middle = mean * math.exp(0.25 * width)  # few cells are deeper
     terms = min(middle + 5.0 * math.sqrt(middle + middle * middle / phi) + 4.0, limit + 3.0)
     # A wider distance costs counts in doubt, a narrower one entries; both as measured.
-    distance = ((high - low + 0.05) / (60.0 * ncells * fourth_derivative(min(phi, terms)))) ** 0.2
-    rows = math.ceil((high - low) / distance) + 1.0
+    distance = ((width + 0.05) / (3.0 * ncells * fourth_derivative(min(phi, terms)))) ** 0.2
+    rows = math.ceil(width / distance) + 1.0
     if rows > MOST_ROWS or rows * (terms + 1.0) > TABLE:
         return 0, 0.0, 0
     return int(rows), distance, int(terms)
@@ -226,14 +227,16 @@ def settle_column(hi, x, low, distance, bound, table, p, c, place, slope, limit,
     left = np.int64(0)
     for i in range(size):
         lane[left] = i
-        left += np.int64(y[i] < 0.0)
+        left += np.int64((y[i] < 0.0) & (better[i] != k[i]))
     for i in range(left):
         j = np.int64(lane[i])
         u[i], row[i], d[i], k[i] = u[j], row[j], d[j], better[j]
-    for _ in range(1, ROUNDS):
+    rounds = 1
+    while left > 0 and rounds < ROUNDS:
         left = settle_again(
             u[:left], row[:left], d[:left], k[:left], lane[:left], bound, table, p, c, top, work[5:], y
         )  # fmt: skip
+        rounds += 1
 
 
 @kernel
@@ -244,10 +247,9 @@ def settle_again(u, row, d, k, lane, bound, table, p, c, top, work, y):  # type:
     improve(u, k, above, work[2], work[3], better, top)
     left = 0
     for i in range(u.size):
-        sure = (below[i] <= u[i] - bound) & (above[i] >= u[i] + (HI + bound))
-        if sure:
+        if (below[i] <= u[i] - bound) & (above[i] >= u[i] + (HI + bound)):
             y[np.int64(lane[i])] = k[i]
-        else:
+        elif better[i] != k[i]:  # else u is too near a step, or beyond the table
             lane[left], u[left], row[left], d[left], k[left] = lane[i], u[i], row[i], d[i], better[i]
             left += 1
     return left

@@ -1,9 +1,8 @@
-"""Tier 1 for what the brackets leave: many small counts at once, in SIMD lanes.
+"""Tier 1 for what other routes leave: many small counts at once, in SIMD lanes.
 
 Doubtful counts of many cells are collected and summed upwards together, term by term as `negbin.sum_upwards` does,
-for a fixed number of terms, so that no lane waits for another; what has not been reached by then goes on together with
-its like to more terms. A count is certain where F(y - 1) and F(y) stay clear of u by a relative MARGIN, which covers
-every rounding error; larger counts and closer calls are left to tier 2.
+eight terms at a time, so that no lane waits for another. A count is certain where F(y - 1) and F(y) stay clear of u by
+a relative MARGIN, which covers every rounding error; larger counts and closer calls are left to tier 2.
 """
 
 from __future__ import annotations
@@ -11,43 +10,43 @@ from __future__ import annotations
 from streamsample.kernels.elementary import exp, log1p
 from streamsample.kernels.jit import kernel
 
-STEPS = (8, 32, 128)  # terms summed for all lanes, for those that are left, and for those that still are
+LANES = 1024  # counts at once
+TERMS = 8  # added in one go
 MARGIN = 2.0**-36  # above (EXP_ERROR + (LOG_ERROR + 4) 600 + 7 * 128) U, the error of a sum at the largest exponent
 LARGEST_EXPONENT = 600.0
-ROWS = 4  # rows of scratch
+# All of a lane's numbers are in one array at constant distances: LLVM then knows them to be disjoint, and keeps eight
+# terms in registers. As arrays of their own they took more checks than it is willing to make, or a loop a term each.
+M, PHI, U, Q, TERM, TOTAL, Y, DOUBT = (LANES * i for i in range(8))
+ROWS = 8
 
 
 @kernel
-def sum_lanes(m, phi, u, steps, work, y):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
-    """Quantiles of u under (m, phi), lane by lane: y is the count where it is certain and below `steps`, else -1.
+def start_sums(w, size):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
+    """Begin the sums of `size` lanes at P(0); w: (ROWS * LANES,) with M, PHI (at most POISSON_PHI) and U filled."""
+    for i in range(size):
+        x = w[PHI + i] * log1p(w[M + i] / w[PHI + i])
+        w[TERM + i] = x if x < LARGEST_EXPONENT else LARGEST_EXPONENT
+    for i in range(size):
+        w[DOUBT + i] = 1.0 if w[TERM + i] >= LARGEST_EXPONENT else 0.0
+        w[Y + i] = 0.0
+    for i in range(size):
+        w[TERM + i] = exp(-w[TERM + i])
+    for i in range(size):
+        w[TOTAL + i] = w[TERM + i]
+        w[Q + i] = w[M + i] / (w[PHI + i] + w[M + i])
 
-    m, phi, u, y: (L,) float64, phi at most POISSON_PHI; work: (ROWS, >= L) float64.
-    """
-    size = y.size
-    term, total, q, doubt = work[0], work[1], work[2], work[3]
-    # Short loops over few arrays, as in brackets.fill_brackets.
+
+@kernel
+def add_terms(w, size, first):  # type: ignore[no-untyped-def]
+    """Compare the sums with u and add a term, for terms `first` to `first` + TERMS - 1."""
     for i in range(size):
-        x = phi[i] * log1p(m[i] / phi[i])
-        term[i] = x if x < LARGEST_EXPONENT else LARGEST_EXPONENT
-    for i in range(size):
-        doubt[i] = 1.0 if term[i] >= LARGEST_EXPONENT else 0.0
-    for i in range(size):
-        term[i] = exp(-term[i])
-    for i in range(size):
-        q[i] = m[i] / (phi[i] + m[i])
-    for i in range(size):
-        total[i] = term[i]
-    for i in range(size):
-        y[i] = 0.0
-    for k in range(steps):
-        for i in range(size):
-            y[i] += 1.0 if total[i] < u[i] * (1.0 - MARGIN) else 0.0
-        for i in range(size):
-            doubt[i] += 1.0 if abs(total[i] - u[i]) <= u[i] * MARGIN else 0.0
-        factor = 1.0 / (k + 1.0)
-        for i in range(size):
-            term[i] *= (phi[i] + k) * q[i] * factor
-        for i in range(size):
-            total[i] += term[i]
-    for i in range(size):
-        y[i] = y[i] if doubt[i] == 0.0 and y[i] < steps else -1.0
+        phi, u, q = w[PHI + i], w[U + i], w[Q + i]
+        term, total, y, doubt = w[TERM + i], w[TOTAL + i], w[Y + i], w[DOUBT + i]
+        low, margin = u * (1.0 - MARGIN), u * MARGIN
+        for j in range(TERMS):
+            k = first + j
+            y += 1.0 if total < low else 0.0
+            doubt += 1.0 if abs(total - u) <= margin else 0.0
+            term *= (phi + k) * q * (1.0 / (k + 1.0))
+            total += term
+        w[TERM + i], w[TOTAL + i], w[Y + i], w[DOUBT + i] = term, total, y, doubt

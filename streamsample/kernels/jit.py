@@ -55,8 +55,6 @@ def parallel_kernel(function: F) -> F:
 
 def _compile(function: F, *, parallel: bool) -> F:
     cache = _cacheable(function)
-    if not cache and parallel:
-        logger.warning("no writable folder for compiled code: compiling in memory; NUMBA_CACHE_DIR can name one")
     compiled: Any = numba.njit(**OPTIONS, no_cfunc_wrapper=True, parallel=parallel, cache=cache)(function)
     if cache:
         # Numba looks at the function's own file only, and would go on using what was compiled
@@ -92,6 +90,8 @@ class _Announcer(event.Listener):  # type: ignore[misc]  # Numba has no usable h
 
 def announce_compilation(function: Any, what: str) -> None:
     """Log a line whenever a kernel is compiled, and not when it is found on disk; its last argument holds counts."""
+    if not _cacheable(function.py_func):
+        logger.warning("no writable folder for compiled code: compiling in memory; NUMBA_CACHE_DIR can name one")
     event.register("numba:compile", _Announcer(function, what))
 
 

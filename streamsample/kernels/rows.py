@@ -36,13 +36,13 @@ def fill_rows(unit, columns, features, base, phi, quads, lanes, layout, plane, w
                 classify(words[lane], over[low], sure[low + 1], row, doubt)
                 if not whole:
                     scatter(some, columns, plane[n][unit.t0 :])
+            if waiting > WAITING - size:
+                settle_waiting(unit, waiting)
+                waiting = 0
             waiting = collect(
                 unit, n, lane, quads[j], columns, features, words[lane], base[layout.group[n]], phi,
                 layout.size_factor[n], doubt, waiting,
             )  # fmt: skip
-            if waiting > WAITING - size:
-                settle_waiting(unit, waiting)
-                waiting = 0
     return waiting
 
 
@@ -71,9 +71,7 @@ def collect(unit, n, lane, quad, columns, features, words, base, phi, factor, do
     """Let the doubtful counts of one cell wait; returns how many wait."""
     for i in range(columns.size):
         if doubt[i] != 0:
-            waiting = wait(
-                unit, waiting, n, columns[i], features[i], quad, lane, words[i], base[i] * factor, phi[i]
-            )  # fmt: skip
+            waiting = wait(unit, waiting, n, columns[i], features[i], quad, lane, words[i], base[i] * factor, phi[i])
     return waiting
 
 

@@ -7,13 +7,16 @@ import math
 import numpy as np
 
 from streamsample.kernels.columns import fill_column, table_shape
+from streamsample.kernels.dense import LANES, ROWS
 from streamsample.kernels.gamma import fill_gamma, suits
 from streamsample.kernels.jit import announce_compilation, inlined, kernel
 from streamsample.kernels.negbin import POISSON_PHI
 from streamsample.kernels.rows import fill_narrow, fill_rows
-from streamsample.kernels.waiting import WAITING, WAITING_ROWS, Unit, settle_waiting
+from streamsample.kernels.waiting import WAITING, Unit, settle_waiting
 
 BLOCK = 512  # features in work at once: words, tables of one bin and flags stay in L1
+BRACKETS, COLUMN, GAMMA = 0, 1, 2  # routes
+FEW = 3  # part of a block that has to pass the brackets for all of it to do so
 NARROW = 16  # fewer features are filled one after the other: 12 ns a count instead of 60
 
 
@@ -50,7 +53,7 @@ def fill_unit(s, t0, sample, features, mu, phi, alpha, quads, lanes, layout, key
     size = features.size
     unit = Unit(
         s, t0, sample, key, np.empty((2, WAITING), np.int64), np.empty((4, WAITING), np.uint64),
-        np.empty((WAITING_ROWS, WAITING)), pending, found, plane[:, t0 : t0 + size],
+        np.empty(ROWS * LANES), pending, found, plane[:, t0 : t0 + size],
     )  # fmt: skip
     base = np.empty((alpha.shape[0], size))
     for c in range(alpha.shape[0]):
@@ -65,36 +68,72 @@ def fill_unit(s, t0, sample, features, mu, phi, alpha, quads, lanes, layout, key
 @inlined
 def fill_wide(unit, features, base, phi, quads, lanes, layout, plane):  # type: ignore[no-untyped-def]
     """Fill a block of features, each by the route that suits it."""
-    waiting = 0
-    size = features.size
-    small, large = np.empty(size, np.int64), np.empty(size, np.int64)
-    nsmall, nlarge = 0, 0
-    for i in range(size):
-        low, high = log_means(base, i, layout)
-        total = min(phi[i], POISSON_PHI)
-        rows, distance, terms = table_shape(low, high, total, 4 * quads.size, largest(plane))
-        if rows > 0:
-            waiting = fill_column(
-                unit, i, features[i], base, total, low, distance, rows, terms, quads, lanes, layout, waiting
-            )  # fmt: skip
-        elif suits(math.exp(low), total):
-            large[nlarge] = i
-            nlarge += 1
-        else:
-            small[nsmall] = i
-            nsmall += 1
-    if nlarge > 0:
-        some = large[:nlarge]
-        waiting = fill_gamma(
-            unit, some, picked(features, some), chosen(base, some), picked(phi, some), quads, lanes, layout, waiting
-        )
-    if nsmall > 0:
-        some = small[:nsmall]
+    size, waiting = features.size, 0
+    route, low, distance = np.empty(size, np.int64), np.empty(size), np.empty(size)
+    rows, terms = np.empty(size, np.int64), np.empty(size, np.int64)
+    choose(base, phi, layout.factor_range, 4 * quads.size, largest(plane), route, low, distance, rows, terms)
+    some = bracketed(route, layout.edges.size)
+    if some.size > 0:
+        means = chosen(base, some, route, BRACKETS)
         waiting = fill_rows(
-            unit, some, picked(features, some), chosen(base, some), picked(phi, some), quads, lanes, layout, plane,
-            waiting,
-        )  # fmt: skip
+            unit, some, picked(features, some), means, picked(phi, some), quads, lanes, layout, plane, waiting
+        )
+        if positions(route, BRACKETS).size < size:  # 0s of other routes' columns must not come after their counts
+            settle_waiting(unit, waiting)
+            waiting = 0
+    some = positions(route, GAMMA)
+    if some.size > 0:
+        means = chosen(base, some, route, GAMMA)
+        waiting = fill_gamma(
+            unit, some, picked(features, some), means, picked(phi, some), quads, lanes, layout, waiting
+        )
+    for i in range(size):
+        if route[i] == COLUMN:
+            total = min(phi[i], POISSON_PHI)
+            waiting = fill_column(
+                unit, i, features[i], base, total, low[i], distance[i], rows[i], terms[i], quads, lanes, layout, waiting
+            )
     settle_waiting(unit, waiting)
+
+
+@kernel
+def choose(base, phi, factor_range, ncells, limit, route, low, distance, rows, terms):  # type: ignore[no-untyped-def]
+    """Choose each feature's route, and the shape of its table where it takes that of columns.
+
+    factor_range: (C, 2) least and largest size factor of each group; route, low, distance, rows, terms: (L,), filled.
+    """
+    least, most = np.full(phi.size, math.inf), np.zeros(phi.size)  # means
+    for c in range(base.shape[0]):
+        a, b, means = factor_range[c, 0], factor_range[c, 1], base[c]
+        if a <= b:  # the group has a cell
+            for i in range(phi.size):
+                least[i] = min(least[i], means[i] * a)
+                most[i] = max(most[i], means[i] * b)
+    for i in range(phi.size):
+        total = min(phi[i], POISSON_PHI)
+        rows[i], distance[i], terms[i] = table_shape(least[i], most[i], total, ncells, limit)
+        low[i] = math.log(least[i]) if rows[i] > 0 else 0.0
+        route[i] = COLUMN if rows[i] > 0 else GAMMA if suits(least[i], total) else BRACKETS
+
+
+@kernel
+def positions(route, which):  # type: ignore[no-untyped-def]
+    """Where a route is taken."""
+    some, count = np.empty(route.size, np.int64), 0
+    for i in range(route.size):
+        if route[i] == which:
+            some[count] = i
+            count += 1
+    return some[:count]
+
+
+@kernel
+def bracketed(route, nedges):  # type: ignore[no-untyped-def]
+    """The columns that pass the brackets: all where many have to, as whole rows are stored faster than parts."""
+    some = positions(route, BRACKETS)
+    if nedges > 0 and 0 < some.size < route.size and FEW * some.size >= route.size:
+        return np.arange(route.size)
+    return some
 
 
 @kernel
@@ -107,11 +146,12 @@ def picked(values, columns):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def chosen(base, columns):  # type: ignore[no-untyped-def]
-    """Some columns of the means, contiguous."""
+def chosen(base, columns, route, which):  # type: ignore[no-untyped-def]
+    """Some columns of the means, contiguous; 0 where another route is taken: such counts are settled at once, as 0."""
     some = np.empty((base.shape[0], columns.size))
     for c in range(base.shape[0]):
-        some[c] = picked(base[c], columns)
+        for i in range(columns.size):
+            some[c, i] = base[c, columns[i]] if route[columns[i]] == which else 0.0
     return some
 
 
@@ -119,17 +159,6 @@ def chosen(base, columns):  # type: ignore[no-untyped-def]
 def largest(plane):  # type: ignore[no-untyped-def]
     """The largest count that can be stored."""
     return (np.int64(1) << (8 * plane.itemsize)) - 1
-
-
-@kernel
-def log_means(base, i, layout):  # type: ignore[no-untyped-def]
-    """Least and largest logarithm of a feature's means."""
-    low, high = math.inf, -math.inf
-    for c in range(base.shape[0]):
-        x = math.log(base[c, i])
-        low = min(low, x + layout.log_range[c, 0])
-        high = max(high, x + layout.log_range[c, 2])
-    return low, high
 
 
 announce_compilation(fill_slab, "the kernel")

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsample.kernels.dense import ROWS, STEPS, sum_lanes
+from streamsample.kernels.dense import DOUBT, LANES, PHI, TERM, TERMS, TOTAL, M, Q, U, Y, add_terms, start_sums
 from streamsample.kernels.jit import inlined, kernel
 from streamsample.kernels.negbin import CERTAIN, POISSON_PHI, quantile
-from streamsample.kernels.philox import uniform, word_of, words_at
+from streamsample.kernels.philox import LOW, philox, uniform, word_of
 
-WAITING = 1536  # counts settled together, and room for those of a block that come on top
-WAITING_ROWS = 4 + ROWS
+WAITING = LANES  # counts settled together, with room for those of a block that come on top
+STOPS = (8, 32, 128)  # terms after which settled lanes make way
+LARGE = 96.0  # means for which 128 terms would be too few, unless phi is small
 PLANE_0, PLANE_1 = np.uint64(0), np.uint64(1)  # of Philox's counter: hi and lo
 
 
@@ -33,7 +34,7 @@ class Unit(NamedTuple):
     bits: NDArray[np.uint64]
     """(4, WAITING) feature, quad, lane and hi."""
     values: NDArray[np.float64]
-    """(WAITING_ROWS, WAITING) mean, phi, u, y, and scratch."""
+    """(ROWS * LANES,) of `dense`."""
     pending: NDArray[np.int64]
     """(capacity, 3) positions (s, n, t) for tier 3."""
     found: NDArray[np.int64]
@@ -48,7 +49,7 @@ def wait(unit, waiting, n, column, feature, quad, lane, hi, m, phi):  # type: ig
     places, bits, values = unit.places, unit.bits, unit.values
     places[0, waiting], places[1, waiting] = n, column
     bits[0, waiting], bits[1, waiting], bits[2, waiting], bits[3, waiting] = feature, quad, lane, hi
-    values[0, waiting], values[1, waiting] = m, min(phi, POISSON_PHI)
+    values[M + waiting], values[PHI + waiting] = m, min(phi, POISSON_PHI)
     return waiting + 1
 
 
@@ -56,27 +57,62 @@ def wait(unit, waiting, n, column, feature, quad, lane, hi, m, phi):  # type: ig
 def settle_waiting(unit, waiting):  # type: ignore[no-untyped-def]
     """Settle the counts that wait, and note in `pending` what tier 2 leaves."""
     unit.found[1] += waiting
-    places, out = unit.places, unit.out
     features, quads, lane, hi = unit.bits[0], unit.bits[1], unit.bits[2], unit.bits[3]
-    m, phi, u, y = unit.values[0], unit.values[1], unit.values[2], unit.values[3]
-    key, sample = unit.key, unit.sample
+    w, key, sample = unit.values, unit.key, unit.sample
     for i in range(waiting):
-        words = words_at(features[i], quads[i], sample, PLANE_1, key)
-        u[i] = uniform(hi[i], word_of(words, lane[i]))
-    for steps in STEPS:
-        sum_lanes(m, phi, u, steps, unit.values[4:], y[:waiting])
-        left = 0
-        for i in range(waiting):
-            if y[i] >= 0.0:
-                out[places[0, i], places[1, i]] = np.int64(y[i])
-            else:
-                places[0, left], places[1, left] = places[0, i], places[1, i]
-                m[left], phi[left], u[left] = m[i], phi[i], u[i]
-                left += 1
-        waiting = left
+        words = philox(features[i] & LOW, quads[i] & LOW, sample & LOW, PLANE_1, key[0], key[1])
+        w[U + i] = uniform(hi[i], word_of(words, lane[i]))
+    start_sums(w, waiting)
+    waiting = drop_large(unit, w, waiting)
+    terms = 0
+    for stop in STOPS:
+        while terms < stop:
+            add_terms(w, waiting, terms)
+            terms += TERMS
+        waiting = land_settled(unit, w, waiting, terms)
     for i in range(waiting):
-        n, column = places[0, i], places[1, i]
-        out[n, column] = settle_one(unit, n, column, m[i], phi[i], u[i])
+        settle_alone(unit, w, i)
+
+
+@kernel
+def drop_large(unit, w, waiting):  # type: ignore[no-untyped-def]
+    """Give counts that sums would not reach to tier 2 at once; returns how many are left."""
+    left = 0
+    for i in range(waiting):
+        if w[M + i] > LARGE and w[PHI + i] > 1.0:
+            settle_alone(unit, w, i)
+        else:
+            move(unit, w, i, left)
+            left += 1
+    return left
+
+
+@kernel
+def land_settled(unit, w, waiting, terms):  # type: ignore[no-untyped-def]
+    """Store the counts that are certain, and move the others to the front; returns how many those are."""
+    left = 0
+    for i in range(waiting):
+        if w[DOUBT + i] == 0.0 and w[Y + i] < terms:
+            unit.out[unit.places[0, i], unit.places[1, i]] = np.int64(w[Y + i])
+        else:
+            move(unit, w, i, left)
+            left += 1
+    return left
+
+
+@inlined
+def move(unit, w, i, to):  # type: ignore[no-untyped-def]
+    """Move a waiting count."""
+    unit.places[0, to], unit.places[1, to] = unit.places[0, i], unit.places[1, i]
+    w[M + to], w[PHI + to], w[U + to], w[Q + to] = w[M + i], w[PHI + i], w[U + i], w[Q + i]
+    w[TERM + to], w[TOTAL + to], w[Y + to], w[DOUBT + to] = w[TERM + i], w[TOTAL + i], w[Y + i], w[DOUBT + i]
+
+
+@kernel
+def settle_alone(unit, w, i):  # type: ignore[no-untyped-def]
+    """Settle one count that waits by tier 2."""
+    n, column = unit.places[0, i], unit.places[1, i]
+    unit.out[n, column] = settle_one(unit, n, column, w[M + i], w[PHI + i], w[U + i])
 
 
 @kernel

@@ -47,9 +47,33 @@ def cdf(k: Floats, m: Floats, phi: Floats) -> tuple[Floats, Floats]:
     low = np.where(finite < m, special.betainc(finite, a, finite / total), special.betaincc(a, finite, m / total))
     high = np.where(finite < m, special.betaincc(finite, a, finite / total), special.betainc(a, finite, m / total))
     poisson = np.isinf(phi)
-    low = np.where(poisson, special.pdtr(np.maximum(k, 0.0), m), low)
-    high = np.where(poisson, special.pdtrc(np.maximum(k, 0.0), m), high)
+    low[poisson], high[poisson] = _poisson(a[poisson] - 1, m[poisson])
     return np.where(k < 0, 0.0, low), np.where(k < 0, 1.0, high)
+
+
+def _poisson(k: Floats, m: Floats) -> tuple[Floats, Floats]:
+    """F(k) and 1 - F(k) of the Poisson distribution."""
+    low, high = special.pdtr(k, m), special.pdtrc(k, m)
+    # SciPy's incomplete gamma functions (pdtr is one of them) stop their series after 2,000 terms: beyond 4.5 standard
+    # deviations they are wrong by 1.5 % of the tail at a mean of 7e6, and by 5e-6 at 1e6.
+    far = np.flatnonzero((m > 1e5) & (np.abs(k + 1 - m) > 4 * np.sqrt(m)))
+    tail, above = _summed_tail(k[far], m[far]), k[far] >= m[far]
+    low[far] = np.where(above, 1 - tail, tail)
+    high[far] = np.where(above, tail, 1 - tail)
+    return low, high
+
+
+def _summed_tail(k: Floats, m: Floats) -> Floats:
+    """F(k) of a Poisson distribution where k < m, else 1 - F(k), term by term from the largest; within 1e-7."""
+    above = k >= m
+    first = np.where(above, k + 1, k)
+    term = np.exp(special.xlogy(first, m) - special.gammaln(first + 1) - m)
+    total, i = np.zeros(k.size), 0
+    while (term > 1e-12 * total).any():
+        total += term
+        term *= np.where(above, m / (first + i + 1), (first - i) / m)
+        i += 1
+    return total
 
 
 def wrong(elements: Elements, y: NDArray[np.int64], status: NDArray[np.int64]) -> list[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 
 from streamsample.exact import settle
 from streamsample.kernels.negbin import CERTAIN, COUNT_MAX, OVERFLOW, UNDECIDED, quantile
+from tests.golden import make_grid
 from tests.kernels.referee import Elements, cdf, random_elements, unsettled, wrong
 
 
@@ -44,6 +46,17 @@ def test_corners_of_the_domain(means, phis):
     y, status = elements.quantiles()
     assert wrong(elements, y, status) == []
     assert unsettled(status) <= 5e-4
+
+
+@pytest.mark.parametrize("m", [1e3, 2e6, 7e6])
+def test_the_referee_is_right_far_out_in_poisson_tails(m):
+    k = np.floor(m + np.array([-7.0, -4.6, 0.3, 4.6, 7.0]) * np.sqrt(m))
+    low, high = cdf(k, np.full(k.size, m), np.full(k.size, np.inf))
+    with mpmath.workdps(40):
+        for i, count in enumerate(k):
+            true = make_grid.cdf(int(count), m, np.inf)
+            assert float(abs(low[i] - true) / true) < 1e-7
+            assert float(abs(high[i] - (1 - true)) / (1 - true)) < 1e-7
 
 
 def test_an_overflow_is_called_one():

@@ -1,0 +1,156 @@
+"""The route of large means: the fitted gamma quantile, and the expansion from there to the counts."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import special
+
+from streamsample.kernels import gamma
+from streamsample.kernels.gamma_fit import LARGEST_DEPTH, LARGEST_Z, LEAST_PHI
+from tests.golden import make_gamma_fit
+
+Floats = NDArray[np.float64]
+SMALL_PHI = np.array([1.2, 2.0, 3.0, 5.0, (61 / 13) ** 0.5, 2.675])
+"""The least, and those at which a coefficient of B1 to B3 vanishes, so that it says nothing of the next."""
+
+
+def lattice(z: Floats) -> NDArray[np.int64]:
+    """j of the u = (j + 1/2) 2**-52 next to the normal distribution's F(z)."""
+    return np.floor(special.ndtr(z) * 2.0**52).astype(np.int64)
+
+
+def uniforms(j: NDArray[np.int64]) -> Floats:
+    return (j + 0.5) * 2.0**-52
+
+
+def words(j: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """hi and lo, with bits in lo that u does not use."""
+    return (j >> 20).astype(np.uint32), (j << 12 | 0xABC).astype(np.uint32)
+
+
+def fitted_root(phi: Floats, z: Floats) -> Floats:
+    """The fit of the cube root of w / phi, evaluated as the kernel does."""
+    coefficients = np.empty((gamma.QUANTILE.shape[0], phi.size))
+    gamma.fill_quantiles(phi, coefficients)
+    return np.asarray((coefficients * (z / LARGEST_Z) ** np.arange(len(coefficients))[:, None]).sum(axis=0))
+
+
+def expanded(m: Floats, phi: Floats, j: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """``a - 1`` and its bound, by the kernel."""
+    powers, work = np.empty((gamma.POWERS, m.size)), np.empty((gamma.SCRATCH, m.size))
+    coefficients = np.empty((gamma.QUANTILE.shape[0], m.size))
+    gamma.fill_quantiles(phi, coefficients)
+    gamma.fill_powers(phi, powers)
+    gamma.normal_quantile(*words(j), work)
+    gamma.expand(m, phi, coefficients, powers, work)
+    return work[0], work[1]
+
+
+def solved(m: Floats, phi: Floats, u: Floats, near: Floats) -> Floats:
+    """``a - 1`` of ``I_p(phi, a) = u`` by SciPy: Newton's method on the smaller tail, from `near`."""
+    p, q = phi / (phi + m), m / (phi + m)
+
+    def lower(a: Floats) -> Floats:
+        below = np.where(phi < m, special.betainc(phi, a, p), special.betaincc(a, phi, q))
+        above = np.where(phi < m, special.betaincc(phi, a, p), special.betainc(a, phi, q))
+        return np.asarray(np.where(u < 0.5, below - u, (1 - u) - above))
+
+    a = near + 1
+    for _ in range(4):
+        h = 1e-4 * np.sqrt(a)
+        a = a - lower(a) * 2 * h / (lower(a + h) - lower(a - h))
+    return np.asarray(a - 1)
+
+
+def elements(size: int, seed: int) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Means, total counts and j over the route's domain, half of them where it is least accurate."""
+    rng = np.random.default_rng(seed)
+    phi = 10 ** rng.uniform(np.log10(LEAST_PHI), rng.choice([1.5, 8.0], size))
+    phi[: size // 10] = np.resize(SMALL_PHI, size // 10)
+    m = gamma.LEAST_MEAN * np.exp(rng.exponential(rng.choice([0.5, 2.0, 8.0], size)))
+    return np.minimum(m, 1e7), phi, lattice(rng.uniform(-LARGEST_Z, LARGEST_Z, size))
+
+
+def test_the_constants_are_what_their_script_makes(tmp_path, monkeypatch):
+    """To the last digits, which depend on the machine's own BLAS and libm."""
+    monkeypatch.setattr(make_gamma_fit, "TARGET", tmp_path / "gamma_fit.py")
+    make_gamma_fit.main()
+    made: dict[str, NDArray[np.float64]] = {}
+    exec((tmp_path / "gamma_fit.py").read_text(), made)
+    for name in ("QUANTILE", "SLOPE"):
+        np.testing.assert_allclose(made[name], getattr(gamma, name), rtol=0, atol=1e-11)
+    assert (made["LARGEST_Z"], made["LEAST_PHI"], made["LARGEST_DEPTH"]) == (LARGEST_Z, LEAST_PHI, LARGEST_DEPTH)
+
+
+def test_the_fit_is_better_than_is_relied_on():
+    """At phi and z between those that it was made from; phi up to 1e8, where SciPy's quantile has lost three digits."""
+    z = np.linspace(-LARGEST_Z, LARGEST_Z, 401)
+    worst = 0.0
+    for phi in np.concatenate([SMALL_PHI, 10 ** np.linspace(0.0793, 8, 120)]):
+        true = make_gamma_fit.cube_root(z, np.full(z.size, phi**-0.5))
+        worst = max(worst, float(np.abs(fitted_root(np.full(z.size, phi), z) - true).max()))
+    assert 1e-10 < worst < gamma.FIT / 2
+
+
+def test_normal_quantiles_with_the_fit_of_their_slope():
+    z = np.concatenate([np.linspace(-LARGEST_Z, LARGEST_Z, 5001), [0.0, 1e-9, -1e-9]])
+    j = lattice(z)
+    work = np.empty((3, z.size))
+    gamma.normal_quantile(*words(j), work)
+    true = special.ndtri(uniforms(j))
+    inside = work[1] < LARGEST_DEPTH
+    assert inside[np.abs(z) < 0.999 * LARGEST_Z].all()
+    # The cube root grows by less than 0.5 for each unit of z.
+    assert np.abs(work[0] * LARGEST_Z - true)[inside].max() < gamma.FIT / 2
+
+
+def test_out_of_the_fits_range_nothing_is_certain():
+    j = np.concatenate([lattice(np.linspace(3.41, 8.0, 50)), [0, 1, 2**52 - 1], lattice(np.linspace(-8.0, -3.41, 50))])
+    _, bound = expanded(np.full(j.size, 500.0), np.full(j.size, 20.0), j)
+    assert not (bound < np.inf).any()  # far out it is no number, which is as good
+
+
+def test_the_expansion_is_within_its_bound():
+    """Wherever that is narrow enough to tell a count, suitable mean or not."""
+    m, phi, j = elements(40_000, seed=3)
+    x, bound = expanded(m, phi, j)
+    told = np.flatnonzero((bound < 0.5) & (x > gamma.LEAST))
+    assert told.size > 15_000
+    true = solved(m[told], phi[told], uniforms(j[told]), x[told])
+    ratio = np.abs(x[told] - true) / bound[told]
+    assert ratio.max() < 0.7  # of 0.47, found with 300,000
+    assert ratio.max() > 0.1, "a bound as wide as this would hide a power that is forgotten"
+
+
+def test_the_solutions_compared_with_are_solutions():
+    """By mpmath, for some."""
+    m, phi, j = elements(4000, seed=4)
+    x, bound = expanded(m, phi, j)
+    told = np.flatnonzero((bound < 0.5) & (x > gamma.LEAST) & (m < 1e4) & (phi < 200))[:12]
+    true = solved(m[told], phi[told], uniforms(j[told]), x[told])
+    with mpmath.workdps(40):
+        for i, a in zip(told, true + 1, strict=True):
+            p = mpmath.mpf(phi[i]) / (mpmath.mpf(phi[i]) + mpmath.mpf(m[i]))
+            below, above = (mpmath.betainc(phi[i], a + h, 0, p, regularized=True) for h in (-1e-3, 1e-3))
+            at = mpmath.betainc(phi[i], a, 0, p, regularized=True)
+            assert abs((at - mpmath.mpf(float(uniforms(j[i])))) / ((above - below) / 2e-3)) < 0.02 * bound[i]
+
+
+@pytest.mark.parametrize("limit", [255.0, 65535.0])
+def test_counts_above_the_types_limit_are_left(limit):
+    x = np.array([limit - 0.5, limit + 0.5, 6.5, 5.5, limit - 1.0])
+    gamma.settle(x, np.full(x.size, 1e-6), limit)
+    assert x.tolist() == [limit, -1, 7, -1, -1]
+
+
+def test_what_does_not_suit():
+    assert gamma.suits(1000.0, 20.0)
+    assert not gamma.suits(1000.0, np.nextafter(LEAST_PHI, 0))
+    assert gamma.suits(1000.0, LEAST_PHI)
+    assert not gamma.suits(np.nextafter(gamma.LEAST_MEAN, 0), 20.0)
+    assert not gamma.suits(1e7, 1e9)
+    assert not gamma.suits(np.nan, 20.0)
+    assert not gamma.suits(0.0, 20.0)
