@@ -25,6 +25,12 @@ AllCells = Annotated[
         "--all-cells", help="Predict every cell of the file, even if the posterior's own cells are among them."
     ),
 ]
+Ranks = Annotated[
+    bool,
+    typer.Option(
+        "--ranks", help="Draw instead where each observed count ranks among its samples, and say how calibrated it is."
+    ),
+]
 
 
 def ppc(
@@ -32,6 +38,7 @@ def ppc(
     counts: CountsFile,
     output: Out,
     all_cells: AllCells = False,
+    ranks: Ranks = False,
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
     layer: Layer = None,
@@ -43,6 +50,7 @@ def ppc(
 
     Observed against predictive mean, and zero fraction against mean, with predictive 90% intervals. Cells and genes
     are joined by name. Where the file lacks cells of the posterior, the parameters are applied to all its cells.
+    With --ranks the check is of single counts (randomised PIT), best of cells that the fit has not seen.
 
     Example:
       streamsample ppc posterior.h5 counts.h5ad -o ppc.png
@@ -60,7 +68,7 @@ def ppc(
             others.options[0],
             counts,
         )
-    draw(source, counts, output, samples=samples, seed=seed, layer=layer)
+    (draw_ranks if ranks else draw)(source, counts, output, samples=samples, seed=seed, layer=layer)
 
 
 def _has_cells(counts: Path, posterior: Posterior) -> bool:
@@ -98,3 +106,25 @@ def draw(
         number_of(len(summary.mean), "sample"),
     )
     say(f"{output}: {', '.join(sizes)}; {coverage(seen, summary, posterior.fitted)}")
+
+
+def draw_ranks(
+    posterior: Posterior,
+    counts: Path,
+    output: Path,
+    *,
+    samples: str | None = None,
+    seed: int = 0,
+    layer: str | None = None,
+) -> None:
+    """Rank each observed count among its samples under a bar, and draw how calibrated they are."""
+    from streamsample.interop.counts import observed
+    from streamsample.report.calibration import calibrate, plot_calibration
+    from streamsample.stream import CountStream
+
+    seen = observed(posterior, counts, layer=layer)
+    stream = Part(samples).of(CountStream(posterior, seed=seed))
+    with Bar("rank", "cells") as bar:
+        found = calibrate(stream, seen, progress=bar.update)
+    plot_calibration(found, output)
+    say(f"{output}: {found.line()}")

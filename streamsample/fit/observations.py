@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from streamsample.errors import DataError, FitError
-from streamsample.geometry import IndexArray
+from streamsample.geometry import IndexArray, minibatches
+from streamsample.memory_model import SORTED_COUNTS, FitFacts
 from streamsample.parameters import FloatArray, Names, list_names
 from streamsample.report.memory import announce
 
@@ -41,6 +42,10 @@ class Observations:
         ncells, nfeatures = self.counts.shape
         return int(ncells), int(nfeatures)
 
+    def of_cells(self, cells: IndexArray) -> Observations:
+        """Take some cells; a group may have none of them."""
+        return replace(self, counts=self.counts[cells], group=self.group[cells], size_factor=self.size_factor[cells])
+
     def group_sums(self, weights: FloatArray | None = None) -> FloatArray:
         """(C, T) sums over each group's cells of the counts, weighted by (N,) `weights`."""
         return group_sums(self.counts, self.group, self.ngroups, weights)
@@ -48,6 +53,26 @@ class Observations:
     def other_groups(self) -> IndexArray:
         """(C - 1,) the groups that have an alpha to fit."""
         return np.delete(np.arange(self.ngroups), self.reference)
+
+
+def fit_facts(
+    counts: sparse.csr_matrix, seen: NDArray[np.bool_], ngroups: int, nsamples: int, nodes: int | None = None
+) -> FitFacts:
+    """Count what the plan of a fit of the features `seen` must know."""
+    nnz, highest = np.zeros(seen.size, dtype=np.int64), np.zeros(seen.size, dtype=np.int64)
+    for a, b in minibatches(counts.nnz, SORTED_COUNTS):
+        nnz += np.bincount(counts.indices[a:b], minlength=seen.size)
+        np.maximum.at(highest, counts.indices[a:b], counts.data[a:b])
+    return FitFacts(
+        ncells=counts.shape[0],
+        nfeatures=int(seen.sum()),
+        ngroups=ngroups,
+        nsamples=nsamples,
+        nnz=int(nnz[seen].sum()),
+        npairs=int(np.minimum(nnz, highest)[seen].sum()),
+        all_features=None if seen.all() else seen.size,
+        nodes=nodes,
+    )
 
 
 def group_sums(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from streamsample.budget import Budget
 from streamsample.errors import BudgetError, FitError
 from streamsample.estimate import predictive_estimate
-from streamsample.fit.draw import BLOCK, whole_blocks
+from streamsample.fit.draw import BLOCK
 from streamsample.fit.extreme import POLICIES
-from streamsample.fit.observations import Observations
 from streamsample.report.memory import announce, memory_lines
 
 
@@ -36,42 +37,49 @@ def check(nsamples: int, seed: int, device: str, on_extreme: str) -> torch.devic
         raise FitError(f"device={device!r} can't be used ({reason}); give device='cpu'") from None
 
 
-def cpus(budget: Budget | None) -> int:
+def cpus(budget: Budget) -> int:
     """Threads that torch may use: those it is set to, and no more than the budget's CPUs."""
-    return min(torch.get_num_threads(), (budget or Budget.detect()).cpus)
+    return min(torch.get_num_threads(), budget.cpus)
+
+
+@dataclass(frozen=True)
+class DrawSize:
+    """What the published estimate says of drawing, and the lines that report it."""
+
+    most: int | None
+    """Samples that an in-memory Predictive would have in work at a time; None: all."""
+    parallel: bool
+    """What ``Predictive(parallel=...)`` gets."""
+    lines: list[str]
+    """The memory report."""
+    compared: bool
+    """Whether the report is of another Predictive than the one that will run."""
+
+    def tell(self, minibatch: int, nsamples: int) -> None:
+        """Show the report, and how many samples are drawn at a time in the end."""
+        compared = "That is for comparison, what a Predictive of the counts would take: " if self.compared else ""
+        draws = f"the fit draws parameters only, {min(minibatch, nsamples)} samples at a time"
+        announce([*self.lines, f"[INFO] {compared}{draws} (whole blocks of {BLOCK}, parallel={self.parallel})"])
 
 
 def size_draws(
-    data: Observations,
+    shape: tuple[int, int, int],
     nsamples: int,
     minibatch_size: int | None,
     safety_factor: float | None,
     budget: Budget | None,
-) -> tuple[int | None, bool]:
-    """Choose how many samples are drawn at a time, and whether in parallel, and show the memory report.
+) -> DrawSize:
+    """Choose how many samples of (N, T, C) are drawn at a time, and whether in parallel, by the published estimate.
 
     The estimate is that of an in-memory Predictive, counts included. Where not even one sample of it fits, the draw
     goes on all the same, one block after the other: it holds parameters only.
     """
     try:
-        (ncells, nfeatures), ngroups = data.shape, data.ngroups
         estimate = predictive_estimate(
-            ncells,
-            nfeatures,
-            ngroups,
-            nsamples,
-            minibatch_size=minibatch_size,
-            safety_factor=safety_factor,
-            budget=budget,
+            *shape, nsamples, minibatch_size=minibatch_size, safety_factor=safety_factor, budget=budget
         )
     except BudgetError as error:
-        announce([f"[MEMORY] {error}", f"[INFO] Drawing parameters only, {BLOCK} samples at a time (parallel=False)"])
-        return BLOCK, False
-    size = estimate.minibatch_size
-    together = min(whole_blocks(size, nsamples), nsamples)
-    compared = (
-        "" if estimate.basis == "user" else "That is for comparison, what a Predictive of the counts would take: "
+        return DrawSize(BLOCK, False, [f"[MEMORY] {error}"], True)
+    return DrawSize(
+        estimate.minibatch_size, estimate.use_parallel, memory_lines(estimate), compared=estimate.basis != "user"
     )
-    draws = f"the fit draws parameters only, {together} samples at a time (whole blocks of {BLOCK})"
-    announce([*memory_lines(estimate), f"[INFO] {compared}{draws}"])
-    return size, estimate.use_parallel

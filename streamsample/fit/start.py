@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamsample.fit.observations import Observations
+from streamsample.geometry import minibatches
 from streamsample.parameters import FloatArray
 
 LOG2_ALPHA_SCALE = 20.0  # of the StudentT prior with 3 degrees of freedom
@@ -81,11 +82,20 @@ def _squared_means(data: Observations, means: FloatArray) -> FloatArray:
 
 def _dispersion(data: Observations, means: FloatArray, squared: FloatArray) -> FloatArray:
     """(T,) moment estimate of ``1 / phi``: what the variance has beyond the mean, over the squared mean."""
-    second = np.asarray(data.counts.multiply(data.counts.astype(np.float64)).sum(axis=0)).ravel()
+    second = _sums_of_squares(data)
     crossed = (means * data.group_sums(data.size_factor)).sum(axis=0)
     expected = np.bincount(data.group, weights=data.size_factor, minlength=data.ngroups) @ means
     excess = second - 2 * crossed + squared - expected
     return np.asarray(np.clip(excess / squared, _LEAST_DISPERSION, _MOST_DISPERSION))
+
+
+def _sums_of_squares(data: Observations) -> FloatArray:
+    """(T,) sum over cells of the squared counts; a part of them at a time, for they are squared as float64."""
+    counts, sums = data.counts, np.zeros(data.shape[1])
+    for a, b in minibatches(counts.nnz, _BLOCK_ELEMENTS):
+        squares = counts.data[a:b].astype(np.float64) ** 2
+        sums += np.bincount(counts.indices[a:b], weights=squares, minlength=sums.size)
+    return sums
 
 
 def _information(data: Observations, means: FloatArray, phi: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -17,17 +17,21 @@ from pyro.optim import ClippedAdam
 from torch.distributions import biject_to
 from torch.distributions.transforms import Transform
 
-from streamsample.errors import FitError
+from streamsample.errors import BudgetError, FitError
 from streamsample.fit.convergence import FitReport, SmoothedLoss
 from streamsample.fit.isolation import isolated
 from streamsample.fit.model import Likelihood, Technical
+from streamsample.fit.shortage import first_line, is_memory_error
 from streamsample.fit.start import Start
+from streamsample.report.memory import announce
+from streamsample.units import format_seconds
 
 # From the start read off the data, 300 steps with this rate and decay ended within 0.02 posterior standard deviations
 # of 300 with a rate of 0.02 on 909 x 12,653 and 96 x 7,126 counts, 600 within 0.1 on the demo's. Without the decay the
 # locations still wander by half a standard deviation.
 NITERS = 400
 LR = 0.05
+FORECAST_STEPS = 20  # after which the time of all of them is told
 DECAY = 0.02  # the last step's learning rate relative to the first's
 
 Progress = Callable[[int, int, float], None]
@@ -88,26 +92,31 @@ def fit(
 
     Raises
     ------
+    BudgetError
+        If memory runs out all the same.
     FitError
         If a setting makes no sense, or the loss stops being a number.
     """
     niters, lr = NITERS if niters is None else niters, LR if lr is None else lr
     if niters < 1 or not lr > 0 or not tolerance >= 0:
         raise FitError(f"niters={niters}, lr={lr:g}, tolerance={tolerance:g}: they must be >= 1, > 0 and >= 0")
-    began, trend = time.perf_counter(), SmoothedLoss()
+    times, trend = [time.perf_counter()], SmoothedLoss()
     with isolated(seed, model.shape.device, threads):
         guide = _guide(model, start)
         optimiser = ClippedAdam({"lr": lr, "lrd": DECAY ** (1 / niters), "clip_norm": float("inf")})
         svi = SVI(model, guide, optimiser, Trace_ELBO())
         for step in range(1, niters + 1):
             trend.add(_step(svi, likelihood, step, niters, lr))
+            times.append(time.perf_counter())
+            if step == FORECAST_STEPS < niters:
+                _tell_time(times, niters)
             if progress is not None:
                 progress(step, niters, trend.losses[-1])
             if tolerance > 0 and trend.change <= tolerance:
                 break
         sites = {name: _site(guide, name) for name in start.values}
     report = FitReport(
-        len(trend.losses), niters, tolerance, trend.change, tuple(trend.losses), time.perf_counter() - began
+        len(trend.losses), niters, tolerance, trend.change, tuple(trend.losses), time.perf_counter() - times[0]
     )
     return Fitted(sites, report)
 
@@ -137,12 +146,27 @@ def _step(svi: SVI, likelihood: Likelihood, step: int, niters: int, lr: float) -
         if not str(error).startswith("Expected"):
             raise
         loss, went_wrong = float("nan"), "a parameter left its domain"
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        raise BudgetError(
+            f"no memory for step {step} of {niters} ({first_line(error)}), although it was planned: others may "
+            "have taken it; give a smaller budget (--memory), so that steps take fewer cells"
+        ) from error
     if went_wrong is not None:
         raise FitError(
             f"{went_wrong} at step {step} of {niters} with lr={lr:g}; give a smaller one, such as lr={lr / 5:g}, "
             "or leave out features with very few counts (features=)"
         )
     return loss
+
+
+def _tell_time(times: list[float], niters: int) -> None:
+    """Forecast the rest from the first steps; their median, since the very first ones load libraries."""
+    step = float(np.median(np.diff(times)))
+    taken, left = times[-1] - times[0], (niters - len(times) + 1) * step
+    first = f"the first {len(times) - 1} steps took {format_seconds(taken)}, {format_seconds(step)} each in the median"
+    announce([f"[INFO] fit: {first}; all {niters:,} take at most another {format_seconds(left)}"])
 
 
 def _site(guide: AutoNormal, name: str) -> Normal:

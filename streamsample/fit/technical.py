@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from streamsample.budget import Budget, process_nbytes
 from streamsample.cells import Origin
 from streamsample.errors import DataError
 from streamsample.fit.depth import Depth
-from streamsample.fit.observations import Observations, counted_in_all_groups, reference_group
+from streamsample.fit.nodes import node_count
+from streamsample.fit.observations import Observations, counted_in_all_groups, fit_facts, reference_group
 from streamsample.geometry import IndexArray
 from streamsample.interop.counts import as_counts, read_counts
 from streamsample.interop.labels import choose_cells, group_labels, keys, number_labels
@@ -22,14 +24,16 @@ from streamsample.parameters import Names, names_array
 from streamsample.posterior import Posterior
 
 if TYPE_CHECKING:
+    import torch
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
-    from streamsample.budget import Budget
     from streamsample.fit.convergence import FitReport
     from streamsample.fit.draw import Draws
     from streamsample.fit.extreme import OnExtreme
-    from streamsample.fit.svi import Progress
+    from streamsample.fit.model import Technical
+    from streamsample.fit.plan import FitPlan
+    from streamsample.fit.svi import Fitted, Progress
 
 
 @dataclass(eq=False, repr=False)
@@ -209,7 +213,8 @@ class TechnicalModel:
             total over the mean total, which is said. Size factors given to `from_arrays` come first.
         tolerance
             Stop when the smoothed loss (weight 0.05 for the newest) has stayed within this fraction of itself for 100
-            steps; 0 runs every step. How it went is told in a line and kept in `report`.
+            steps; 0 runs every step, and so does a fit that takes some of the cells at a time. How it went is told in a
+            line and kept in `report`.
         nsamples
             S, draws to make.
         niters
@@ -219,7 +224,8 @@ class TechnicalModel:
         minibatch_size
             Draws in work at a time, in whole blocks of 8; chosen by the memory estimate if left out. Changes no draw.
         safety_factor
-            Fraction of the memory budget to plan with.
+            Fraction of the memory budget to plan with. If the counts of all cells do not fit, each step takes some
+            cells, drawn anew; a line says so.
         device
             Where torch computes.
         seed
@@ -235,40 +241,63 @@ class TechnicalModel:
 
         Raises
         ------
+        BudgetError
+            If the fit does not fit into the memory; says what would.
         DataError
             If size factors are not positive numbers, or the column is not there.
         FitError
             If a setting makes no sense, no feature can be fitted, the loss becomes NaN, or a draw is extreme.
         """
-        from streamsample.fit import draw, extreme, likelihood, model, settings, start, svi
+        from streamsample.fit import device as devices
+        from streamsample.fit import draw, extreme, plan, settings
 
         where = settings.check(nsamples, seed, device, on_extreme)
         size_factor, key = self.depth.size_factors(sum_factor_col)
         seen = counted_in_all_groups(self.counts, self.group, self.group_names, self._names())
-        data = Observations(self.counts[:, seen], self.group, size_factor, self.group_names.size, self.reference)
-        begin = start.start_at(data)
-        technical = model.Technical.of(begin, data.ngroups, data.reference, where)
-        observed = likelihood.CountLikelihood(data, where, settings.cpus(budget))
-        fitted = svi.fit(
-            technical,
-            observed,
-            begin,
-            niters=niters,
-            lr=lr,
-            tolerance=tolerance,
-            seed=seed,
-            threads=observed.threads,
-            progress=progress,
+        nodes = node_count(size_factor, self.group, self.group_names.size)
+        facts = fit_facts(self.counts, seen, self.group_names.size, nsamples, nodes)
+        limits = Budget.detect() if budget is None else budget
+        shape = facts.ncells, facts.nfeatures, facts.ngroups
+        sizes = settings.size_draws(shape, nsamples, minibatch_size, safety_factor, budget)
+        made = plan.decide(
+            facts,
+            limits,
+            baseline=process_nbytes(),
+            threads=settings.cpus(limits),
+            minibatch_size=minibatch_size,
+            most_draws=sizes.most,
+            safety_factor=safety_factor,
+            device=devices.statement(where),
+        )
+        made.tell()
+        technical, fitted = self._fit(
+            made, seen, size_factor, where, niters=niters, lr=lr, tolerance=tolerance, seed=seed, progress=progress
         )
         self.report = fitted.report
         fitted.report.tell()
-        minibatch, parallel = settings.size_draws(data, nsamples, minibatch_size, safety_factor, budget)
-        draws = draw.draw(technical, fitted.sites, nsamples, minibatch=minibatch, parallel=parallel, seed=seed)
-        largest = np.zeros(data.ngroups)
+        sizes.tell(made.minibatch, nsamples)
+        draws = draw.draw(
+            technical, fitted.sites, nsamples, minibatch=made.minibatch, parallel=sizes.parallel, seed=seed
+        )
+        largest = np.zeros(self.group_names.size)
         np.maximum.at(largest, self.group, size_factor)
         keep = extreme.meet(draws, largest, self.reference, self._names()[seen], on_extreme)
         seen[seen] = keep
         return self._posterior(draws.spread(keep, seen), size_factor, seen, key)
+
+    def _fit(
+        self, made: FitPlan, seen: NDArray[np.bool_], size_factor: NDArray[np.float64], where: torch.device, **how: Any
+    ) -> tuple[Technical, Fitted]:
+        """Fit the features `seen` as planned; what the counts take on the way is given back at the end."""
+        from streamsample.fit import model, start, subsample, svi
+
+        counts = self.counts if seen.all() else self.counts[:, seen]
+        data = Observations(counts, self.group, size_factor, self.group_names.size, self.reference)
+        begin = start.start_at(data)
+        technical = model.Technical.of(begin, data.ngroups, data.reference, where)
+        how["tolerance"] = 0.0 if made.subsampled else how["tolerance"]  # chance would be taken for change
+        observed = subsample.likelihood(data, where, made.cells, made.threads)
+        return technical, svi.fit(technical, observed, begin, threads=observed.threads, **how)
 
     def _names(self) -> Names:
         """(T,) names of the features, or their numbers."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsample.errors import DataError, MissingExtra, StoreError
+from streamsample.errors import DataError
 from streamsample.parameters import FloatArray
+from streamsample.report.figure import new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from streamsample.summary import Summary
 
@@ -121,7 +121,7 @@ def plot_ppc(
         raise DataError(f"{observed.mean.size} features are observed but {summary.mean.shape[1]} are predicted")
     if not shown.any():
         raise DataError(f"none of the {shown.size} features was fitted, there is nothing to draw")
-    figure = _figure()
+    figure = new_figure()
     left, right = figure.subplots(1, 2)
     means, zeros = Interval.of(summary.mean[:, shown]), Interval.of(summary.zero_fraction[:, shown])
     floor = 0.5 / observed.ncells  # a log axis has no zero: features without any count stand here
@@ -133,19 +133,7 @@ def plot_ppc(
     note += f"; unfitted and left out: {left_out:,}" if left_out else ""
     figure.suptitle(title, x=0.5, fontsize=13, fontweight="bold")
     figure.supxlabel(note, fontsize=9, color="#555555")
-    return _save(figure, Path(path))
-
-
-def _figure() -> Figure:
-    """Make a figure of its own: no pyplot, no global state, no display."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("the picture needs matplotlib; pip install 'streamsample[plot]'") from None
-    figure = Figure(figsize=(10.5, 5.0), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return save(figure, Path(path))
 
 
 def _draw_means(axes: Axes, x: FloatArray, predicted: Interval, floor: float) -> None:
@@ -216,18 +204,3 @@ def _finish(axes: Axes, title: str, inside: NDArray[np.bool_], where: Literal["u
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    """Write the picture under a partial name and rename it."""
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
-        figure.savefig(partial)
-        os.replace(partial, path)
-    except ValueError as error:  # a suffix that matplotlib does not know
-        raise StoreError(f"{path} can't be drawn: {error}") from None
-    except OSError as error:
-        raise StoreError(f"can't write {path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pyro
 import pytest
 import torch
 from torch.distributions import biject_to, constraints
 
+from streamsample.errors import BudgetError
 from streamsample.fit import draw as module
 from streamsample.fit.draw import Draws, draw, whole_blocks
 from streamsample.fit.likelihood import CountLikelihood
@@ -124,3 +129,104 @@ def test_no_tensor_of_a_draw_knows_the_cells(model: Technical) -> None:
         if node["type"] == "sample" and name not in ("beta_o", "feature", "all_groups", "other_groups"):
             assert node["value"].shape[-1] == T
             assert node["value"].numel() <= C * T
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        RuntimeError("not enough memory: you tried to allocate 9 bytes."),
+        torch.cuda.OutOfMemoryError("CUDA out of memory."),
+    ],
+)  # fmt: skip
+def test_a_memory_error_halves_the_minibatch_and_keeps_what_is_drawn(
+    error: Exception,
+    model: Technical,
+    sites: dict[str, Normal],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole = draw(model, sites, 100, minibatch=None, parallel=True, seed=3)
+    original, tried = module.Predictive, []
+
+    def short_of_memory(model: Technical, latents: dict[str, torch.Tensor], **options: object) -> object:
+        size = latents["mu"].shape[0]
+        tried.append(size)
+        if size > (40 if len(tried) < 3 else 16):
+            raise error
+        return original(model, latents, **options)
+
+    monkeypatch.setattr(module, "Predictive", short_of_memory)
+    assert same(draw(model, sites, 100, minibatch=64, parallel=True, seed=3), whole)
+    assert tried == [64, 32, 32, 16, 16, 16, 16, 4]
+    assert caplog.messages == [
+        "no memory for 64 draws at a time; going on after 0 with 32",
+        "no memory for 32 draws at a time; going on after 32 with 16",
+    ]
+
+
+def test_no_memory_for_a_block_is_a_line(
+    model: Technical, sites: dict[str, Normal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    monkeypatch.setattr(module, "Predictive", never)
+    with pytest.raises(BudgetError, match=r"^no memory for 8 draws .* 0 were made \(Unable to .*\); give more memory"):
+        draw(model, sites, 100, minibatch=32, parallel=True, seed=3)
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(
+    model: Technical, sites: dict[str, Normal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a shape is wrong")
+
+    monkeypatch.setattr(module, "Predictive", broken)
+    with pytest.raises(RuntimeError, match="a shape is wrong"):
+        draw(model, sites, 100, minibatch=32, parallel=True, seed=3)
+
+
+# Address space is limited to what is mapped after a first small draw, and a little more.
+LIMITED = """
+import hashlib, logging, resource, sys
+import numpy as np, torch
+from torch.distributions import biject_to, constraints
+from streamsample.fit.draw import draw
+from streamsample.fit.model import Technical
+from streamsample.fit.svi import Normal
+
+logging.basicConfig(level="WARNING", format="%(message)s")
+T, S = 20_000, 256
+rng = np.random.default_rng(0)
+def normal(shape, support):
+    return Normal(rng.normal(size=shape).astype("f4"), np.full(shape, 0.1, "f4"), biject_to(support))
+positive = constraints.nonnegative
+sites = {"beta_o": normal((), positive), "o": normal((1, T), positive), "mu": normal((1, T), positive),
+         "log2_alpha": normal((1, T), constraints.real)}
+model = Technical(torch.ones(T), torch.ones(T), 2, 0)
+draw(model, sites, 8, minibatch=8, parallel=True, seed=0)
+if sys.argv[1] == "limited":
+    with open("/proc/self/statm") as statm:
+        mapped = int(statm.read().split()[0]) * resource.getpagesize()
+    room = mapped + 4 * 4 * S * T + 80 * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (room, room))
+draws = draw(model, sites, S, minibatch=S, parallel=True, seed=0)
+print([hashlib.sha256(array).hexdigest() for array in (draws.mu, draws.phi, draws.alpha)])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux enforces a limit of the address space")
+def test_a_real_shortage_gives_the_same_draws() -> None:
+    answers = []
+    for limit in ("limited", "unlimited"):
+        run = subprocess.run(
+            [sys.executable, "-c", LIMITED, limit],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        assert ("no memory for 256 draws at a time; going on after" in run.stderr) is (limit == "limited")
+        answers.append(run.stdout)
+    assert answers[0] == answers[1]

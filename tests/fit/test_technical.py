@@ -13,8 +13,9 @@ from scipy import sparse
 
 import streamsample
 from streamsample.budget import Budget
-from streamsample.errors import DataError, FitError
+from streamsample.errors import BudgetError, DataError, FitError
 from streamsample.fit import TechnicalModel
+from streamsample.fit.likelihood import CountLikelihood
 from streamsample.posterior import Posterior
 from tests.fit.simulate import Truth
 
@@ -203,7 +204,7 @@ def test_the_memory_report_appears_without_logging(data: anndata.AnnData, capsys
 
 
 def test_parallel_is_the_estimators_choice(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
-    from streamsample.fit import draw
+    from streamsample.fit import draw, settings
 
     seen = []
     original = draw.Predictive
@@ -213,24 +214,32 @@ def test_parallel_is_the_estimators_choice(truth: Truth, monkeypatch: pytest.Mon
         return original(*args, parallel=parallel, **kwargs)
 
     monkeypatch.setattr(draw, "Predictive", spy)
+    a = truth.model().fit_technical(**QUICK)
+    assert seen == [True]
     # The counts take 144 kB and a sample of them as much: three fit into 600 kB, 32 workers do not.
-    roomy, tight = Budget(2**33, 2), Budget(600_000, 32)
-    a, b = (truth.model().fit_technical(budget=budget, safety_factor=1.0, **QUICK) for budget in (roomy, tight))
+    tight = settings.size_draws((600, 60, 3), 10, None, 1.0, Budget(600_000, 32))
+    assert (tight.most, tight.parallel) == (3, False)
+    monkeypatch.setattr(settings, "size_draws", lambda *_: tight)
+    assert truth.model().fit_technical(**QUICK).digest() == a.digest()
     assert seen == [True, False, False]
-    assert a.digest() == b.digest()
 
 
-def test_a_draw_goes_on_where_no_predictive_would_fit(truth: Truth, caplog: pytest.LogCaptureFixture) -> None:
-    a = truth.model().fit_technical(budget=Budget(1000, 1), **QUICK)
-    assert "Drawing parameters only, 8 samples at a time" in caplog.text
-    assert a.digest() == truth.model().fit_technical(**QUICK).digest()
+def test_a_draw_goes_on_where_no_predictive_would_fit(caplog: pytest.LogCaptureFixture) -> None:
+    from streamsample.fit import settings
+
+    sizes = settings.size_draws((600, 60, 3), 10, None, None, Budget(1000, 1))
+    assert (sizes.most, sizes.parallel) == (8, False)
+    sizes.tell(8, 10)
+    first, last = caplog.messages
+    assert first.startswith("[MEMORY] an in-memory Predictive needs 0.00 GiB for a single sample but")
+    assert last.endswith("the fit draws parameters only, 8 samples at a time (whole blocks of 8, parallel=False)")
 
 
 def test_the_memory_lines_are_for_comparison(truth: Truth, caplog: pytest.LogCaptureFixture) -> None:
     for minibatch_size, together in ((None, 10), (9, 8), (3, 8)):
         caplog.clear()
         truth.model().fit_technical(minibatch_size=minibatch_size, **QUICK)
-        assert f"the fit draws parameters only, {together} samples at a time (whole blocks of 8)" in caplog.messages[-1]
+        assert f"the fit draws parameters only, {together} samples at a time (whole blocks of 8" in caplog.messages[-1]
         assert ("for comparison" in caplog.messages[-1]) is (minibatch_size is None)
 
 
@@ -345,3 +354,22 @@ def test_a_loss_that_is_no_number_says_what_to_do(truth: Truth) -> None:
         match=r"(loss became|parameter left).* at step \d+ of 200 with lr=500; give a smaller one, such as lr=100",
     ):
         truth.model().fit_technical(niters=200, nsamples=8, lr=500.0)
+
+
+@pytest.mark.parametrize(("niters", "told"), [(20, False), (21, True)])
+def test_the_time_of_a_fit_is_forecast_from_its_first_20_steps(
+    niters: int, told: bool, truth: Truth, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth.model().fit_technical(niters=niters, nsamples=8)
+    lines = [text for text in caplog.messages if text.startswith("[INFO] fit: the first 20 steps took ")]
+    assert len(lines) == told
+    assert all(f" each in the median; all {niters} take at most another " in line for line in lines)
+
+
+def test_memory_that_runs_out_in_a_step_is_a_line(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.\nframe #0")
+
+    monkeypatch.setattr(CountLikelihood, "__call__", short)
+    with pytest.raises(BudgetError, match=r"^no memory for step 1 of 3 \(Default.* 8 bytes\.\), .* fewer cells$"):
+        truth.model().fit_technical(**QUICK)
