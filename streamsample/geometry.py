@@ -16,6 +16,9 @@ Shape = tuple[int, int, int]
 
 AXES = ("sample", "cell", "feature")
 
+QUAD = 4
+"""Cells that share random words; a slab within a sample is a whole number of them."""
+
 
 def resolve(index: Any, size: int, axis: str) -> IndexArray:
     """Turn anything that NumPy takes as an index of one axis into an index array.
@@ -160,6 +163,10 @@ class Slab:
     def ncells(self) -> int:
         """Cells in the slab."""
         return self.n1 - self.n0
+
+    def end(self, ncells: int) -> tuple[int, int]:
+        """Sample and cell at which the slab after this one starts; `ncells` is N."""
+        return (self.s0, self.n1) if self.n1 < ncells else (self.s1, 0)
 
 
 def minibatches(nsamples: int, minibatch: int) -> Iterator[tuple[int, int]]:

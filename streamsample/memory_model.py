@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamsample.bins import MOST_BINS
+from streamsample.chunking import Chunking
+from streamsample.compiled import on_disk
 from streamsample.errors import PlanError
+from streamsample.expectation import ASSUMED, CountFacts
 from streamsample.geometry import Selection, Shape
 from streamsample.minibatch import PENDING, UNITS_A_THREAD
 from streamsample.parameters import Names
@@ -26,19 +29,28 @@ DIRTY_WINDOW_NBYTES = 2 * PIECE_NBYTES
 WINDOWS_IN_FLIGHT = 2
 """One window is being filled while the one before it is synced."""
 
+CHUNKS_A_PIECE = 16
+"""Chunks that a thread encodes at once: handing over costs 30 us, encoding them 3 ms."""
+INDEX_NBYTES = 16
+"""A chunk's length: four bytes while a run goes on, a line of Base64 beside it when one is resumed."""
+PIECES_A_THREAD = 2
+"""One piece is encoded while the one before it waits to be written."""
+
 BLOCK = 512
 """Features that a thread has in work (`kernels.slab`, which is not imported for as long as nothing is computed)."""
 _TABLE_NBYTES = 2 * 4 * 4 * BLOCK  # of one edge of a bin: two bounds of four levels, uint32
 _WAITING_NBYTES = 14 * 8 * 1024  # doubtful counts that a thread collects: 14 rows of 1,024
+_ROUTES_NBYTES = 1600 * 1024  # a table of F and guides into it (`kernels.columns`), or coefficients (`kernels.gamma`)
 _RECORDS_NBYTES = PENDING * (3 * 8 + 2)  # a unit's room for undecided counts, and the mask that picks those used
 
 CHECK_NBYTES = 400
 """A line of the table of checksums as Python objects (325 measured), and a share of the lists that hold them."""
 
 # Anonymous memory that a process gains, measured with Numba 0.68, h5py 3.16 and SciPy 1.17 on Linux, x86-64.
-_IMPORTS = {"numba": 30 * MIB, "scipy": 16 * MIB, "h5py": 6 * MIB, "mpmath": 4 * MIB}
-_COMPILED_KERNELS = 90 * MIB  # 82 more are held by a process that compiles them than by one that finds them on disk
-ALL_LIBRARIES_NBYTES = sum(_IMPORTS.values()) + _COMPILED_KERNELS
+_IMPORTS = {"numba": 24 * MIB, "scipy": 16 * MIB, "h5py": 6 * MIB, "mpmath": 4 * MIB}
+_COMPILED_KERNELS = 28 * MIB  # read from disk, with Numba's threads
+_COMPILING = 110 * MIB  # what the compiler keeps of its work, where nothing was found on disk
+ALL_LIBRARIES_NBYTES = sum(_IMPORTS.values()) + _COMPILED_KERNELS + _COMPILING
 _ALLOCATOR_SLACK = 0.05  # heap that is free but not returned, as a share of everything else
 
 
@@ -74,8 +86,14 @@ class ParameterFacts:
     """T of the posterior, of which whole samples are read; None: as selected."""
     stored_nbytes: int | None = None
     """Size of a sample's parameters as stored; None: float64."""
+    counts: CountFacts = ASSUMED
+    """What the counts are like, on which no size in memory depends."""
+    stored_samples: int | None = None
+    """S of the posterior; None: as selected."""
     names_nbytes: int = 0
     """Names of the selected cells and features, in all the forms that they pass through on the way to a file."""
+    whole: bool = False
+    """Whether all stored features are selected, in order: then what is read needs no copying."""
 
     @classmethod
     def of(cls, posterior: Posterior, selection: Selection) -> ParameterFacts:
@@ -96,7 +114,9 @@ class ParameterFacts:
             facts.ngroups,
             stored_features=facts.nfeatures,
             stored_nbytes=facts.bytes_per_sample,
+            stored_samples=facts.nsamples,
             names_nbytes=names,
+            whole=np.array_equal(selection.features, np.arange(facts.nfeatures)),
         )
 
     @property
@@ -105,58 +125,107 @@ class ParameterFacts:
         return self.nsamples, self.ncells, self.nfeatures
 
     @property
+    def posterior_nbytes(self) -> int:
+        """Size of the parameters: as stored, else as a fit saves them, in float32."""
+        sample = self.stored_nbytes or 4 * (2 + self.ngroups) * self.nfeatures
+        return sample * (self.stored_samples or self.nsamples)
+
+    @property
     def sample_nbytes(self) -> int:
         """Most that one sample of a minibatch takes while it is read.
 
         float64 mu, phi and alpha of all stored features, the stored form beside them, three arrays (s, t) to
-        check them, and the selected features' own copy.
+        check them, and the selected features' own copy where they are a part.
         """
         stored = self.stored_features or self.nfeatures
         block = 8 * (2 + self.ngroups)
         as_stored = block * stored if self.stored_nbytes is None else self.stored_nbytes
-        return block * stored + as_stored + 3 * 8 * stored + block * self.nfeatures
+        return block * stored + as_stored + 3 * 8 * stored + (0 if self.whole else block * self.nfeatures)
 
 
 def _names_nbytes(names: Names | None, size: int) -> int:
-    """Names as selected, as Python text of its own, and encoded."""
-    return 0 if names is None else size * (2 * names.itemsize + 64)
+    """Names as selected, as Python text of its own, encoded, and twice within the image of an HDF5 file."""
+    return 0 if names is None else size * (4 * names.itemsize + 64)
 
 
-def libraries_nbytes() -> int:
-    """Bytes that loading libraries and compiling kernels will add to this process."""
+def libraries_nbytes(dtype: str) -> int:
+    """Bytes that loading libraries, and compiling kernels for counts of a type, will add to this process."""
     missing = (nbytes for name, nbytes in _IMPORTS.items() if name not in sys.modules)
-    return sum(missing) + _COMPILED_KERNELS
+    return sum(missing) + _COMPILED_KERNELS + (0 if on_disk(dtype) else _COMPILING)
 
 
 def fixed_quantities(facts: ParameterFacts, baseline: int, libraries: int, threads: int) -> tuple[Quantity, ...]:
     """List what does not depend on how the work is cut."""
-    sides = 8 * (10 * facts.ncells + 4 * facts.nfeatures) + facts.names_nbytes
+    sides = 8 * (10 * facts.ncells + 4 * facts.nfeatures)
     nedges = MOST_BINS + min(2 * facts.ngroups, MOST_BINS)
-    scratch = nedges * _TABLE_NBYTES + 8 * BLOCK * (facts.ngroups + 7) + _WAITING_NBYTES
+    scratch = nedges * _TABLE_NBYTES + 8 * BLOCK * (2 * facts.ngroups + 8) + _WAITING_NBYTES + _ROUTES_NBYTES
     output = math.prod(facts.shape) * np.dtype(facts.dtype).itemsize
     windows = min(output, WINDOWS_IN_FLIGHT * DIRTY_WINDOW_NBYTES)
     return (
         Quantity("process now", baseline, "anonymous and shared memory in use before the run"),
         Quantity("libraries", libraries, "Numba, h5py and compiled kernels, as far as they are not loaded yet"),
-        Quantity("cells", sides, "size factors, groups, indices, names, and the kernel's order of them"),
+        Quantity("cells", sides, "size factors, groups, indices, and the kernel's order of them"),
         Quantity("threads", threads * scratch, f"tables of {threads} threads at {format_bytes(scratch)}"),
         Quantity("dirty pages", windows, f"two windows of {format_bytes(DIRTY_WINDOW_NBYTES)} not yet on the disk"),
     )
 
 
 def working_quantities(
-    facts: ParameterFacts, threads: int, minibatch: int, slab: tuple[int, int], nslabs: int
+    facts: ParameterFacts,
+    threads: int,
+    minibatch: int,
+    slab: tuple[int, int],
+    nslabs: int,
+    chunking: Chunking | None = None,
 ) -> tuple[Quantity, ...]:
     """List what the plan chooses; `slab` holds samples and cells."""
     slab_nbytes = math.prod(slab) * facts.nfeatures * np.dtype(facts.dtype).itemsize
     units = slab[0] * -(-facts.nfeatures // BLOCK) + UNITS_A_THREAD * threads
     read = minibatch * facts.sample_nbytes
     return (
-        Quantity("minibatch", read, f"parameters of {minibatch} samples while they are read"),
-        Quantity("slabs", SLABS_IN_FLIGHT * slab_nbytes, f"{SLABS_IN_FLIGHT} slabs: one computed, one written"),
+        *names_quantity(facts.names_nbytes, SLABS_IN_FLIGHT * slab_nbytes),
+        minibatch_quantity(read, minibatch),
+        slabs_quantity(slab_nbytes, min(SLABS_IN_FLIGHT, nslabs)),
         Quantity("undecided", units * _RECORDS_NBYTES, f"addresses of rare counts, {units:,} units of work"),
-        Quantity("checksums", CHECK_NBYTES * nslabs, f"{nslabs:,} slabs in the manifest's table"),
+        checks_quantity(nslabs, facts.nsamples),
+        *(() if chunking is None else chunk_quantities(chunking, facts.shape, facts.dtype, threads)),
     )
+
+
+def chunk_quantities(chunking: Chunking, shape: Shape, dtype: str, threads: int) -> tuple[Quantity, ...]:
+    """List what encoding takes: chunks on their way, if they are no smaller than before, and where all of them lie."""
+    chunk = chunking.chunks[1] * chunking.chunks[2] * np.dtype(dtype).itemsize
+    pieces = PIECES_A_THREAD * threads
+    encoder = (pieces * CHUNKS_A_PIECE + 2 * threads) * chunk + 3 * PIECE_NBYTES
+    nchunks = chunking.nchunks(shape)
+    return (
+        Quantity("encoder", encoder, f"{pieces * CHUNKS_A_PIECE:,} chunks at {format_bytes(chunk)}, and buffers"),
+        Quantity("chunk index", INDEX_NBYTES * nchunks, f"lengths of {nchunks:,} chunks"),
+    )
+
+
+def names_quantity(nbytes: int, slabs_nbytes: int) -> tuple[Quantity, ...]:
+    """List what names take beyond the room of the slabs: they are written before there are any, and after."""
+    if nbytes <= slabs_nbytes:
+        return ()
+    return (Quantity("names", nbytes - slabs_nbytes, f"{format_bytes(nbytes)} of text, when there are no slabs"),)
+
+
+def minibatch_quantity(nbytes: int, minibatch: int) -> Quantity:
+    """Return what the parameters of a minibatch take."""
+    return Quantity("minibatch", nbytes, f"parameters of {minibatch} samples while they are read")
+
+
+def slabs_quantity(slab_nbytes: int, in_flight: int) -> Quantity:
+    """Return what the slabs take that are computed or written at a time."""
+    why = f"{in_flight} slabs: one computed, one written" if in_flight > 1 else "1 slab, computed and then written"
+    return Quantity("slabs", in_flight * slab_nbytes, why)
+
+
+def checks_quantity(nslabs: int, nsamples: int) -> Quantity:
+    """Return what the lines of the journal, and of the table of checksums, take."""
+    why = f"{nslabs:,} slabs in the journal, {nsamples:,} samples in the manifest's table"
+    return Quantity("checksums", CHECK_NBYTES * (nslabs + nsamples), why)
 
 
 def allocator_quantity(nbytes: int) -> Quantity:
@@ -167,3 +236,97 @@ def allocator_quantity(nbytes: int) -> Quantity:
 def usable(nbytes: int) -> int:
     """Bytes that may be in use where `nbytes` may be held: the inverse of `allocator_quantity`."""
     return int(nbytes / (1 + _ALLOCATOR_SLACK))
+
+
+# The fit. It is planned in phases, of which one is over before the next begins, so the peak is the largest of them.
+SORTED_COUNTS = 2**21
+"""Counts that a fit sorts at a time, to find those that repeat."""
+_SORT_NBYTES = 34  # of a count while it is sorted; the sums over cells that nodes need take less
+_SORTING_NBYTES = _SORT_NBYTES * SORTED_COUNTS
+_PAIR_NBYTES = 48  # a pair of feature and count: 24 are kept, the others while pairs are collected
+_OWN_COUNTS_NBYTES = 8  # of a count above zero, in the copy without the features that are left out
+_TRANSPOSED_NBYTES = 12  # of the same, where medians of the reference group run along memory
+_MEDIANS_NBYTES = 3 * 8 * 2**22  # three blocks of float64
+_STATES = 24  # float32 arrays of the parameters' size: guide, gradients, two moments, a draw and what autograd keeps
+_DRAW_COPIES = 5  # of a sample's parameters while it is drawn: noise, latent values, results (2.9 to 4.2 measured)
+_CHECKED_NBYTES = 3 * 32 * MIB  # float64 blocks in which draws are compared with the stream's domain
+_TORCH_NBYTES = 64 * MIB  # what torch and Pyro load and keep in the first steps (50 measured)
+FIT_BLOCK = 2**16
+"""Counts of nodes by features that a thread of a fit has in work: temporaries stay in the second-level cache."""
+
+FIT_ON_DEVICE = frozenset({"nodes", "repeats", "parameters", "blocks", "minibatch"})
+"""Names of the fit's quantities that are on the device where torch computes; the others are in this process."""
+
+
+@dataclass(frozen=True)
+class FitFacts:
+    """What the plan of a fit must know of the counts and of the draws to be made."""
+
+    ncells: int
+    """N."""
+    nfeatures: int
+    """T, those that are fitted."""
+    ngroups: int
+    """C."""
+    nsamples: int
+    """S."""
+    nnz: int
+    """Counts above zero."""
+    npairs: int
+    """Most different pairs of a feature and a count above zero."""
+    all_features: int | None = None
+    """Features of the posterior, those that are left out of the fit included; None: there are none of these."""
+    nodes: int | None = None
+    """Size factors that stand for those of the cells; None: each cell's own."""
+
+    @property
+    def draw_nbytes(self) -> int:
+        """One sample's mu, phi and alpha as float32."""
+        return 4 * (2 + self.ngroups) * self.nfeatures
+
+
+def fit_phases(
+    facts: FitFacts, baseline: int, threads: int, cells: int, minibatch: int
+) -> dict[str, tuple[Quantity, ...]]:
+    """List what a fit holds in each phase, with `cells` cells in a step and `minibatch` draws in work."""
+    own = 0 if facts.all_features is None else _OWN_COUNTS_NBYTES * facts.nnz
+    process = Quantity("process now", baseline, "anonymous and shared memory in use before, observed counts included")
+    counts = Quantity("counts", own, "sparse counts of the features that are fitted, where some are left out")
+    kept, dense = facts.nsamples * facts.draw_nbytes, 3 * 8 * facts.ncells * facts.nfeatures
+    spread = facts.nsamples * 4 * (2 + facts.ngroups) * (facts.all_features or 0)
+    return {
+        "starting": (
+            process,
+            counts,
+            Quantity("transposed", _TRANSPOSED_NBYTES * facts.nnz, "the reference group's counts, a feature at a time"),
+            Quantity("medians", min(_MEDIANS_NBYTES, dense), "of some features at a time, in float64"),
+        ),
+        "fitting": (process, counts, *_step_quantities(facts, threads, cells)),
+        "drawing": (
+            process,
+            counts,
+            Quantity("torch", _TORCH_NBYTES, "libraries of torch and Pyro that are loaded on the way"),
+            Quantity("minibatch", _DRAW_COPIES * minibatch * facts.draw_nbytes, f"{minibatch} samples while drawn"),
+            Quantity("draws", kept, f"{facts.nsamples:,} samples of mu, phi and alpha, float32"),
+            Quantity("posterior", spread, "the same with the features that are left out"),
+            Quantity(
+                "checks", min(_CHECKED_NBYTES, 6 * kept), "draws compared with the stream's domain, some at a time"
+            ),
+        ),
+    }
+
+
+def _step_quantities(facts: FitFacts, threads: int, cells: int) -> tuple[Quantity, ...]:
+    """List what the steps of a fit take, the counts of all cells aside."""
+    share, nodes = cells / facts.ncells, min(cells, facts.ncells if facts.nodes is None else facts.nodes)
+    nnz = math.ceil(facts.nnz * share)
+    chosen = 0 if cells == facts.ncells else _OWN_COUNTS_NBYTES * nnz
+    return (
+        Quantity("torch", _TORCH_NBYTES, "libraries of torch and Pyro that are loaded on the way"),
+        Quantity("chosen cells", chosen, "counts of a step's cells, sparse"),
+        Quantity("sorting", min(_SORT_NBYTES * nnz, _SORTING_NBYTES), "counts in work while repeats or nodes are made"),
+        Quantity("nodes", 8 * nodes * facts.nfeatures, f"float64, {nodes:,} for {cells:,} cells, and their counts"),
+        Quantity("repeats", _PAIR_NBYTES * min(facts.npairs, nnz), "pairs of a feature and a count, and how often"),
+        Quantity("parameters", 4 * _STATES * (facts.ngroups + 2) * facts.nfeatures, f"{_STATES} arrays of their size"),
+        Quantity("blocks", 8 * 5 * FIT_BLOCK * threads, f"temporaries of {threads} threads"),
+    )

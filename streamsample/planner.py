@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from streamsample.budget import Budget
 from streamsample.budget.host import process_nbytes
+from streamsample.chunking import Chunking, Purpose, Storage
 from streamsample.errors import BudgetError, PlanError
+from streamsample.expectation import CountFacts
+from streamsample.geometry import QUAD
 from streamsample.memory_model import (
     ALL_LIBRARIES_NBYTES,
     ParameterFacts,
@@ -26,7 +30,7 @@ from streamsample.overflow import DTYPES, narrowest_dtype
 from streamsample.sizing import Plan
 from streamsample.stream import CountStream
 from streamsample.target import TargetFacts
-from streamsample.units import MIB, format_bytes
+from streamsample.units import MIB, format_bytes, format_count
 
 __all__ = ["Plan", "decide", "plan"]
 
@@ -39,10 +43,12 @@ LARGEST_SLAB_NBYTES = 512 * MIB
 """Where so many cells would be more than this, progress would come in lumps."""
 MINIBATCH_NBYTES = 64 * MIB
 """Parameters worth reading at once: reading is short beside computing, so more gains nothing."""
-QUAD = 4
-"""Cells that share random words; a slab within a sample is a whole number of them."""
 
 _DEFAULT_BASELINE = 64 * MIB  # Python, NumPy and an open posterior
+
+
+_Chunker = Callable[[int], Chunking | None]
+"""Chooses chunks for slabs of so many cells at most."""
 
 
 class _Cut(NamedTuple):
@@ -52,6 +58,7 @@ class _Cut(NamedTuple):
     slab_samples: int
     slab_cells: int
     quantities: tuple[Quantity, ...]
+    chunking: Chunking | None
 
     @property
     def nbytes(self) -> int:
@@ -70,6 +77,7 @@ def decide(
     baseline: int = _DEFAULT_BASELINE,
     libraries: int = ALL_LIBRARIES_NBYTES,
     check_room: bool = True,
+    storage: Storage | None = None,
 ) -> Plan:
     """Choose minibatch, slab and threads so that the predicted peak stays within safety factor x budget.
 
@@ -97,6 +105,8 @@ def decide(
         Bytes that loading libraries and compiling will add.
     check_room
         Whether an output that does not fit on its disk is an error.
+    storage
+        How it shall be stored; in the format's own way if not given.
 
     Raises
     ------
@@ -113,7 +123,8 @@ def decide(
     allowed = budget.allowed(safety_factor)
     where = f"({budget.tightest}, safety {budget.safety_factor(safety_factor):g})"
     fixed = fixed_quantities(facts, baseline, libraries, workers)
-    cut = _coarsest(facts, fixed, workers, given, allowed, where)
+    chunker = partial(_chunking, storage or Storage(), target.suffix, facts, budget.nbytes // 4)
+    cut = _coarsest(facts, fixed, workers, given, allowed, where, chunker)
     quantities = fixed + cut.quantities
     made = Plan(
         shape=facts.shape,
@@ -124,17 +135,23 @@ def decide(
         threads=workers,
         quantities=(*quantities, allocator_quantity(sum(quantity.nbytes for quantity in quantities))),
         allowed_nbytes=allowed,
+        safety_factor=budget.safety_factor(safety_factor),
+        counts=facts.counts,
+        posterior_nbytes=facts.posterior_nbytes,
+        slab_unit=(1, QUAD) if cut.chunking is None else cut.chunking.unit,
+        chunking=cut.chunking,
         reasons={
             "minibatch": "as asked for" if given else "samples whose parameters are in memory at a time",
             "dtype": facts.dtype_reason,
             "threads": "as asked for" if threads else f"{budget.cpus} CPUs may be used",
             "allowed": f"{format_bytes(budget.nbytes)} {where}",
             "output": f"{target.path} on {target.filesystem}"
-            + ("" if target.free_nbytes is None else f", {format_bytes(target.free_nbytes)} free"),
+            + ("" if target.free_nbytes is None else f", {format_bytes(target.free_nbytes)} free")
+            + ("" if target.free_files is None else f", room for {format_count(target.free_files)} files"),
         },
     )
     if check_room:
-        target.check_room(made.output_nbytes)
+        target.check_room(made.needed_nbytes, made.nfiles)
     return made
 
 
@@ -148,6 +165,9 @@ def plan(
     threads: int | None = None,
     dtype: str = "auto",
     check_room: bool = True,
+    compression: str = "auto",
+    optimize_for: Purpose = "sample",
+    kept: Chunking | None = None,
 ) -> Plan:
     """Plan how to write a stream's counts to a file, within the memory that may be used.
 
@@ -156,11 +176,17 @@ def plan(
     stream
         The counts.
     path
-        The file to be written, ``.h5`` or ``.npy``.
+        The file to be written, ``.h5``, ``.zarr`` or ``.npy``.
     budget
         Bytes and CPUs; detected if not given.
     minibatch_size, safety_factor, threads, dtype, check_room
         See `decide`. The type is found from the whole posterior unless it is given.
+    compression
+        ``none``, ``gzip``, ``zstd`` or ``lz4``; ``auto`` is ``zstd`` for ``.zarr`` and ``none`` for others.
+    optimize_for
+        What is read most, and the chunks are shaped for: ``sample``, ``cell`` or ``feature``.
+    kept
+        Chunks of an output that is continued; see `stores.kept_chunking`.
 
     Raises
     ------
@@ -173,6 +199,7 @@ def plan(
     if dtype == "auto":
         choice = narrowest_dtype(posterior)
         facts = replace(facts, dtype=choice.dtype, dtype_reason=choice.reason)
+    facts = replace(facts, counts=CountFacts.of(posterior, selection))
     return decide(
         facts,
         Budget.detect() if budget is None else budget,
@@ -182,9 +209,16 @@ def plan(
         threads=threads,
         dtype=dtype,
         baseline=process_nbytes(),
-        libraries=libraries_nbytes(),
+        libraries=libraries_nbytes(facts.dtype if dtype == "auto" else dtype),
         check_room=check_room,
+        storage=Storage(compression, optimize_for, kept),
     )
+
+
+def _chunking(storage: Storage, suffix: str, facts: ParameterFacts, shard: int, most_cells: int) -> Chunking | None:
+    """Choose chunks for slabs of so many cells at most."""
+    cells = max(QUAD, most_cells // QUAD * QUAD)
+    return storage.chunking(suffix, facts.shape, np.dtype(facts.dtype).itemsize, cells, shard)
 
 
 def _with_dtype(facts: ParameterFacts, dtype: str) -> ParameterFacts:
@@ -204,12 +238,20 @@ def _positive(number: int, name: str) -> int:
 
 
 def _coarsest(
-    facts: ParameterFacts, fixed: tuple[Quantity, ...], workers: int, given: int | None, allowed: int, where: str
+    facts: ParameterFacts,
+    fixed: tuple[Quantity, ...],
+    workers: int,
+    given: int | None,
+    allowed: int,
+    where: str,
+    chunker: _Chunker,
 ) -> _Cut:
     """Take the largest slab, and then the largest minibatch, that fit; or refuse with the least that is needed."""
     around = sum(quantity.nbytes for quantity in fixed)
     cuts = sorted(
-        _cuts(facts, workers, given), key=lambda cut: (cut.slab_samples * cut.slab_cells, cut.minibatch), reverse=True
+        _cuts(facts, workers, given, chunker),
+        key=lambda cut: (cut.slab_samples * cut.slab_cells, cut.minibatch),
+        reverse=True,
     )
     for cut in cuts:
         if around + cut.nbytes <= usable(allowed):
@@ -224,7 +266,7 @@ def _coarsest(
     )
 
 
-def _cuts(facts: ParameterFacts, workers: int, given: int | None) -> Iterator[_Cut]:
+def _cuts(facts: ParameterFacts, workers: int, given: int | None, chunker: _Chunker) -> Iterator[_Cut]:
     """All cuts worth trying: slabs that are halved again and again, each with minibatches halved likewise."""
     row = facts.nfeatures * np.dtype(facts.dtype).itemsize
     plane = facts.ncells * row
@@ -233,11 +275,13 @@ def _cuts(facts: ParameterFacts, workers: int, given: int | None) -> Iterator[_C
         minibatch = given or _even(facts.nsamples, parameters // facts.sample_nbytes)
         for slab in _halvings(worth, QUAD * row):
             slab_samples = _even(minibatch, slab // plane)
-            slab_cells = facts.ncells if plane <= slab else min(facts.ncells, _even(facts.ncells, slab // row, QUAD))
+            chunking = chunker(slab // row)
+            unit = QUAD if chunking is None else chunking.chunks[1]
+            slab_cells = facts.ncells if plane <= slab else min(facts.ncells, _even(facts.ncells, slab // row, unit))
             nslabs = _pieces(facts.nsamples, minibatch) * _pieces(minibatch, slab_samples)
             nslabs *= _pieces(facts.ncells, slab_cells)
-            quantities = working_quantities(facts, workers, minibatch, (slab_samples, slab_cells), nslabs)
-            yield _Cut(minibatch, slab_samples, slab_cells, quantities)
+            quantities = working_quantities(facts, workers, minibatch, (slab_samples, slab_cells), nslabs, chunking)
+            yield _Cut(minibatch, slab_samples, slab_cells, quantities, chunking)
 
 
 def _halvings(first: int, least: int) -> Iterator[int]:

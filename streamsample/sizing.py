@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from streamsample.geometry import Shape, Slab, minibatches, slabs
-from streamsample.memory_model import Quantity
-from streamsample.units import format_bytes, format_count
+from streamsample.chunking import Chunking
+from streamsample.expectation import ASSUMED, CountFacts
+from streamsample.geometry import QUAD, Shape, Slab, minibatches, slabs
+from streamsample.keeping import Way, ways
+from streamsample.memory_model import (
+    SLABS_IN_FLIGHT,
+    Quantity,
+    allocator_quantity,
+    checks_quantity,
+    minibatch_quantity,
+    slabs_quantity,
+)
+from streamsample.rates import SOURCE
+from streamsample.units import format_bytes, format_count, format_seconds
+
+SURELY = 0.5
+"""Share of the entropy that compressed counts can't be smaller than, as it is an estimate."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,18 @@ class Plan:
     """Safety factor x budget."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Why each of these is as it is."""
+    safety_factor: float = 0.7
+    """Which part of the budget is allowed."""
+    slabs_in_flight: int = SLABS_IN_FLIGHT
+    """Slabs in memory at a time."""
+    slab_unit: tuple[int, int] = (1, QUAD)
+    """Samples and cells that a slab can't be cut below, and is a multiple of: quads, or the chunks of a store."""
+    chunking: Chunking | None = None
+    """Chunks that are encoded; None: the counts are stored as they are."""
+    counts: CountFacts = ASSUMED
+    """What the counts are like."""
+    posterior_nbytes: int = 0
+    """Size of the parameters."""
 
     @property
     def peak_nbytes(self) -> int:
@@ -45,6 +71,33 @@ class Plan:
     def output_nbytes(self) -> int:
         """Size of the counts, in bytes; names and manifest come to it."""
         return self.ncounts * np.dtype(self.dtype).itemsize
+
+    @property
+    def needed_nbytes(self) -> int:
+        """Bytes of disk that are surely needed; of compressed counts a part of their entropy."""
+        if self.chunking is None:
+            return self.output_nbytes
+        return 0 if self.counts is ASSUMED else int(SURELY * self.counts.bits / 8 * self.ncounts)
+
+    @property
+    def nfiles(self) -> int:
+        """Files that will hold the counts."""
+        return 1 if self.chunking is None else self.chunking.nfiles(self.shape)
+
+    def ways(self) -> tuple[Way, ...]:
+        """Other ways to keep these counts, and what each takes; see `streamsample.keeping`."""
+        return ways(self.shape, self.dtype, self.threads, self.counts, self.posterior_nbytes, self.chunking)
+
+    @property
+    def seconds(self) -> float:
+        """Time that it will take, by rates measured elsewhere."""
+        raw, compressed, *_ = self.ways()
+        return raw.write_seconds if self.chunking is None else compressed.write_seconds
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """The manifest's chunk and codec settings."""
+        return {"chunks": None, "codec": None} if self.chunking is None else self.chunking.to_layout()
 
     @property
     def ncounts(self) -> int:
@@ -70,6 +123,31 @@ class Plan:
         """Slabs of a minibatch, in file order."""
         return slabs(s0, s1, self.shape[1], self.slab_samples, self.slab_cells)
 
+    def slab_at(self, s: int, n: int, s1: int) -> Slab:
+        """Slab that starts at sample `s` and cell `n` of a minibatch that ends at `s1`.
+
+        With `Slab.end` it walks through all counts in file order, and the plan may change on the way: one that is
+        `recut` into smaller slabs continues where the one before has ended.
+        """
+        return Slab(s, min(s + self.slab_samples, s1), n, min(n + self.slab_cells, self.shape[1]))
+
+    def recut(self, minibatch: int, slab_samples: int, slab_cells: int, slabs_in_flight: int) -> Plan:
+        """Return the plan with other sizes, and with the memory that they take."""
+        made = replace(
+            self,
+            minibatch=minibatch,
+            slab_samples=slab_samples,
+            slab_cells=slab_cells,
+            slabs_in_flight=slabs_in_flight,
+        )
+        nslabs = -(-self.shape[0] // slab_samples) * -(-self.shape[1] // slab_cells)
+        held = {quantity.name: quantity for quantity in self.quantities if quantity.name != "allocator"}
+        held["minibatch"] = minibatch_quantity(held["minibatch"].nbytes // self.minibatch * minibatch, minibatch)
+        held["slabs"] = slabs_quantity(made.slab_nbytes, slabs_in_flight)
+        held["checksums"] = checks_quantity(nslabs, self.shape[0])
+        held["allocator"] = allocator_quantity(sum(quantity.nbytes for quantity in held.values()))
+        return replace(made, quantities=tuple(held.values()))
+
     def explain(self) -> str:
         """Return the plan as a table of plain text, with the reasons."""
         nsamples, ncells, nfeatures = self.shape
@@ -79,6 +157,8 @@ class Plan:
             ("counts", format_count(self.ncounts), counts),
             ("dtype", self.dtype, self.reasons.get("dtype", "")),
             ("output", format_bytes(self.output_nbytes), self.reasons.get("output", "")),
+            *self._chunk_lines(),
+            ("time", format_seconds(self.seconds), f"{self.counts.why}; {SOURCE}"),
             ("threads", str(self.threads), self.reasons.get("threads", "")),
             ("minibatch", f"{self.minibatch:,}", self.reasons.get("minibatch", "")),
             ("slab", format_bytes(self.slab_nbytes), a_slab),
@@ -89,6 +169,17 @@ class Plan:
             ("allowed", format_bytes(self.allowed_nbytes), self.reasons.get("allowed", "")),
         ]
         return "\n".join(["Plan", *map(_line, head), "Memory", *map(_line, memory + feet)])
+
+    def _chunk_lines(self) -> list[tuple[str, str, str]]:
+        """Lines about chunks, where there are some."""
+        if self.chunking is None:
+            return []
+        _, ncells, nfeatures = self.chunking.chunks
+        size = f"about {format_bytes(self.counts.encoded_nbytes * self.ncounts)}, {self.counts.why}"
+        nfiles = self.chunking.nfiles(self.shape)
+        shape = f"1 sample x {ncells:,} cells x {nfeatures:,} features; {nfiles:,} file{'s' * (nfiles > 1)}"
+        nbytes = ncells * nfeatures * np.dtype(self.dtype).itemsize
+        return [("compression", self.chunking.codec, size), ("chunk", format_bytes(nbytes), shape)]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON types."""
@@ -102,6 +193,10 @@ class Plan:
             "peak_nbytes": self.peak_nbytes,
             "allowed_nbytes": self.allowed_nbytes,
             "output_nbytes": self.output_nbytes,
+            "files": self.nfiles,
+            "seconds": self.seconds,
+            "ways": [way.to_json() for way in self.ways()],
+            **self.layout,
             "memory": {quantity.name: quantity.nbytes for quantity in self.quantities},
             "reasons": dict(self.reasons),
         }

@@ -13,8 +13,15 @@ from streamsample.units import format_bytes
 STORES = {
     ".npy": "streamsample.stores.npy:NpyStore",
     ".h5": "streamsample.stores.hdf5:Hdf5Store",
+    ".zarr": "streamsample.stores.zarr:ZarrStore",
 }
 """Each suffix that an output may have, and where its store is; named, so that h5py loads only where it is used."""
+FOLDERS = (".zarr",)
+"""Those of outputs that are folders."""
+
+
+FEW_FILES = 32
+"""Files beside those of counts: manifest, journal, lock, and the metadata and names of a Zarr group."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,9 @@ class TargetFacts:
     filesystem: str = "unknown"
     """Type of the file system, such as ``ext4`` or ``nfs``."""
     free_nbytes: int | None = None
-    """Bytes free to this user; None: not known."""
+    """Bytes free to this user, or taken by an unfinished output of this name; None: not known."""
+    free_files: int | None = None
+    """Files (inodes) that may still be made; None: not known, or not limited."""
     file_limit_nbytes: int | None = None
     """Largest file allowed (``RLIMIT_FSIZE``); None: no limit."""
 
@@ -52,12 +61,20 @@ class TargetFacts:
             path=str(target),
             suffix=suffix,
             filesystem=_filesystem(folder),
-            free_nbytes=space.f_bavail * space.f_frsize,
+            free_nbytes=space.f_bavail * space.f_frsize + taken_nbytes(partial_path(target)),
+            free_files=space.f_favail if space.f_files else None,
             file_limit_nbytes=None if limit == resource.RLIM_INFINITY else limit,
         )
 
-    def check_room(self, nbytes: int) -> None:
+    def check_room(self, nbytes: int, nfiles: int = 1) -> None:
         """Refuse an output that does not fit.
+
+        Parameters
+        ----------
+        nbytes
+            Of all of it, in files that are alike.
+        nfiles
+            Files of counts; a few small ones come to them.
 
         Raises
         ------
@@ -69,9 +86,15 @@ class TargetFacts:
                 f"{self.path} needs {format_bytes(nbytes)} but {format_bytes(self.free_nbytes)} are free "
                 f"on its disk ({self.filesystem}); select fewer samples, cells or features, or another disk",
             )
-        if self.file_limit_nbytes is not None and nbytes > self.file_limit_nbytes:
+        if self.free_files is not None and nfiles + FEW_FILES > self.free_files:
             raise StoreError(
-                f"{self.path} needs {format_bytes(nbytes)} but files are limited to "
+                f"{self.path} needs {nfiles + FEW_FILES:,} files but {self.free_files:,} can still be made on its disk "
+                f"({self.filesystem}); choose .h5 or .npy, which are one file, or another disk",
+            )
+        file_nbytes = -(-nbytes // nfiles)
+        if self.file_limit_nbytes is not None and file_nbytes > self.file_limit_nbytes:
+            raise StoreError(
+                f"{self.path} needs {format_bytes(file_nbytes)} but files are limited to "
                 f"{format_bytes(self.file_limit_nbytes)} (RLIMIT_FSIZE); raise it with: ulimit -f unlimited",
             )
 
@@ -84,6 +107,20 @@ def check_folder(target: Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
         raise StoreError(f"{target} can't be written: the folder {folder} is read-only; choose another")
     return folder
+
+
+def partial_path(path: Path) -> Path:
+    """Return the name that an output has until it is complete."""
+    return path.with_name(path.name + ".partial")
+
+
+def taken_nbytes(path: Path) -> int:
+    """Return the bytes of disk that a file, or a folder with all that is in it, takes; 0 where there is none."""
+    try:
+        inside = [path, *path.rglob("*")] if path.is_dir() else [path]
+        return sum(file.stat().st_blocks * 512 for file in inside)
+    except FileNotFoundError:
+        return 0
 
 
 def known_suffix(path: Path) -> str:

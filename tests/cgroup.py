@@ -46,6 +46,26 @@ class MemoryGroup:
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         return subprocess.Popen(self.argv(argv), **options)
 
+    def limit(self, nbytes: int, patience_seconds: float = 5.0) -> None:
+        """Set the limit; version 1 refuses one below what is held, until the processes have given some back."""
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            try:
+                (self.path / _LIMIT_FILE[self.version]).write_text(str(nbytes))
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def peak_until_end(self, process: subprocess.Popen[Any]) -> int:
+        """Largest usage, looked at every 10 ms until a process ends."""
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, self.usage())
+            time.sleep(0.01)
+        return peak
+
     def usage(self) -> int:
         """Bytes of the limited group, leaf included, that can't be reclaimed: anonymous, shared and dirty ones."""
         stat = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
@@ -73,8 +93,9 @@ def memory_group(limit_bytes: int, leaf: bool = True) -> Iterator[MemoryGroup]:
         if version == 2 and leaf:
             (path / "cgroup.subtree_control").write_text("+memory")
         inner.mkdir(exist_ok=True)
-        (path / _LIMIT_FILE[version]).write_text(str(limit_bytes))
-        yield MemoryGroup(version, path, inner)
+        made = MemoryGroup(version, path, inner)
+        made.limit(limit_bytes)
+        yield made
     finally:
         for group in dict.fromkeys((inner, path)):
             _remove(group)

@@ -18,6 +18,14 @@ def check_plan(plan: Plan) -> None:
     assert 1 <= plan.slab_samples <= plan.minibatch <= nsamples
     assert plan.slab_samples == 1 or plan.slab_cells == ncells
     assert plan.slab_cells == ncells or plan.slab_cells % 4 == 0
+    if plan.chunking is not None:  # no chunk is in two slabs
+        assert plan.slab_unit == plan.chunking.unit
+        assert plan.slab_samples % plan.chunking.chunks[0] == 0
+        assert plan.slab_cells == ncells or plan.slab_cells % plan.chunking.chunks[1] == 0
+    assert plan.nfiles >= 1
+    assert [way.name for way in plan.ways()] == ["raw", "compressed", "virtual", "summary only"]
+    assert all(way.nbytes > 0 and way.write_seconds > 0 and way.gene_seconds > 0 for way in plan.ways())
+    assert plan.seconds > 0
     assert plan.output_nbytes == nsamples * ncells * nfeatures * itemsize
     assert plan.threads >= 1
     assert plan.explain()

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamsample.cli.progress import Bar, LineHandler, write_line
+from streamsample.budget import Budget
+from streamsample.cli.progress import Bar, LineHandler, describe_run, write_line
+from streamsample.memory_model import ParameterFacts
+from streamsample.planner import decide
+from streamsample.target import TargetFacts
+from streamsample.units import GIB
 
 
 class Terminal(io.StringIO):
@@ -44,12 +49,12 @@ def test_in_a_file_lines_come_now_and_then(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with Bar("fit", "steps") as bar:
         for step in range(1, 31):
-            now = float(step)
+            now = 6.0 * step
             bar.update(step, 30, f"loss {100 - step}")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "fit: 10 of 30 steps (33%), loss 90, 20.0 s left",
-        "fit: 20 of 30 steps (67%), loss 80, 10.0 s left",
+        "fit: 10 of 30 steps (33%), loss 90, 2 min 00 s left",
+        "fit: 20 of 30 steps (67%), loss 80, 1 min 00 s left",
         "fit: 30 of 30 steps (100%), loss 70, 0 ms left",
     ]
 
@@ -77,3 +82,20 @@ def test_quiet_shows_nothing_but_warnings(logger: logging.Logger, capsys: pytest
     logger.info("not shown")
     logger.warning("the fit is short; give niters= above 100")
     assert capsys.readouterr().err == "warning: the fit is short; give --niters above 100\n"
+
+
+@pytest.mark.usefixtures("logger")
+def test_a_runs_lines_tell_samples_rates_and_memory(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    plan = decide(ParameterFacts(40, 1000, 500, 1), Budget(10 * GIB, 2), TargetFacts("counts.h5", ".h5"))
+    with Bar("counts.h5", describe=describe_run(plan)) as bar:
+        for sample in range(1, 41):
+            now = 10.0 * sample
+            bar.update(sample * 500_000, plan.ncounts)
+    first = capsys.readouterr().err.splitlines()[0]
+    start = "counts.h5: 3.0 M of 20.0 M counts (15%), 6 of 40 samples, 50.0 k counts/s, 97.7 KiB/s, memory "
+    assert first.startswith(start)
+    assert first.endswith(" of 7.0 GiB, 5 min 40 s left")

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamsample.budget import Budget
@@ -49,6 +49,22 @@ def test_json_holds_every_quantity() -> None:
     assert (facts["minibatch_size"], facts["nbatches"], facts["batch_nbytes"]) == (100, 10, 253_849_228_436)
     assert (facts["room"]["fitting"], facts["room"]["budget"]["nbytes"]) == (147, NODE.nbytes)
     assert predictive_estimate(N, T, C, S, minibatch_size=3).to_json()["room"] is None
+
+
+@pytest.mark.parametrize(("safety", "fitting", "minibatch"), [(0.7, 147, 100), (0.35, 73, 73)])
+@pytest.mark.parametrize("psutil", [True, False])
+def test_a_given_budget_needs_no_psutil(
+    psutil: bool, safety: float, fitting: int, minibatch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not psutil:
+        monkeypatch.setitem(sys.modules, "psutil", None)
+    estimate = predictive_estimate(N, T, C, S, safety_factor=safety, budget=NODE)
+    assert estimate.room is not None
+    assert estimate.room.allowed_nbytes == int(safety * 533_515_468_800)
+    assert estimate.room.output_nbytes == estimate.room.allowed_nbytes - 2_512_873_236
+    assert estimate.room.fitting == fitting == estimate.room.output_nbytes // (2_512_786_192 + 577_360)
+    assert (estimate.minibatch_size, estimate.use_parallel) == (minibatch, True)
+    assert estimate.batch_nbytes == 2_512_873_236 + minibatch * (2_512_786_192 + 577_360)
 
 
 def test_all_samples_fit() -> None:
@@ -115,6 +131,7 @@ def test_sizes_must_be_positive(sizes: tuple[int, int, int, int, int | None]) ->
         estimate_predictive_memory(n, t, c, nsamples, minibatch, budget=NODE)
 
 
+@settings(deadline=None)
 @given(
     n=st.integers(1, 10**6),
     t=st.integers(1, 10**5),

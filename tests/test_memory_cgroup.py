@@ -1,12 +1,15 @@
-"""A run that writes six times what it may hold, inside a real memory group, stays below its forecast."""
+"""Runs in real memory groups: output of four gigabytes where half of one, one or two may be held."""
 
 from __future__ import annotations
 
+import filecmp
 import json
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,58 +17,80 @@ import pytest
 from streamsample.stores import describe
 from streamsample.units import MIB
 from tests.cgroup import MemoryGroup, available, memory_group
+from tests.formats import FORMATS
 
-LIMIT_NBYTES = 700 * 1000**2
-OUTPUT_NBYTES = 2 * 32 * 8_000 * 8_000
-
-# Detects its budget like any user's program, and tells its forecast before it starts.
-SCRIPT = """
-import json, sys
-import numpy as np
-import streamsample as ss
-
-S, N, T = 32, 8_000, 8_000
-rng = np.random.default_rng(0)
-posterior = ss.Posterior.from_arrays(
-    rng.gamma(1.0, 0.75, (S, T)).astype(np.float32), rng.gamma(4.0, 1.0, (S, T)).astype(np.float32) + 0.5,
-    size_factor=rng.lognormal(0.0, 0.3, N),
-)
-stream = ss.CountStream(posterior, seed=0)
-plan = ss.plan(stream, sys.argv[1], dtype="uint16")
-print(json.dumps(plan.to_json()), flush=True)
-ss.sample(stream, sys.argv[1], plan=plan)
-"""
+ROOT = Path(__file__).parents[1]
+MB = 1000**2
+FOUR_GIGABYTES = {"shape": (16, 8_000, 8_000), "dtype": "uint32"}
+TWO_GIGABYTES = {**FOUR_GIGABYTES, "shape": (8, 8_000, 8_000)}
 
 WITHOUT_GROUPS = available()
 pytestmark = pytest.mark.skipif(WITHOUT_GROUPS is not None, reason=WITHOUT_GROUPS or "")
 
 
-def watch(group: MemoryGroup, process: subprocess.Popen[str]) -> list[int]:
-    """Usage of the group every 20 ms until the process ends."""
-    seen = []
-    while process.poll() is None:
-        seen.append(group.usage())
-        time.sleep(0.02)
-    return seen
+@contextmanager
+def program(group: MemoryGroup, path: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run `tests.user_run` in a group, which prints its plan first."""
+    argv = [sys.executable, "-m", "tests.user_run", str(path), json.dumps(options)]
+    errors = path.with_suffix(".log")
+    with errors.open("w") as log, group.popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        yield process
+        process.wait(timeout=120)
+    assert process.returncode == 0, errors.read_text()
 
 
-def test_usage_stays_below_the_forecast_and_above_half_of_it(tmp_path: Path) -> None:
-    path = tmp_path / "counts.npy"
-    with memory_group(LIMIT_NBYTES) as group:
-        argv = [sys.executable, "-c", SCRIPT, str(path)]
-        process = group.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        seen = watch(group, process)
-        output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    forecast = json.loads(output)
-    assert forecast["reasons"]["allowed"].startswith("667.6 MiB (cgroup")
-    assert forecast["peak_nbytes"] <= forecast["allowed_nbytes"] <= LIMIT_NBYTES * 0.7
-    assert len(seen) > 20
-    peak, told = max(seen), f"{max(seen) / MIB:.0f} MiB used, {forecast['peak_nbytes'] / MIB:.0f} MiB forecast"
-    assert peak <= forecast["peak_nbytes"], told
-    assert peak >= forecast["peak_nbytes"] / 2, told
+def first_line(process: subprocess.Popen[str]) -> str:
+    """The next line that it prints."""
+    assert process.stdout is not None
+    return process.stdout.readline()
 
-    assert describe(path).complete
-    counts = np.load(path, mmap_mode="r")
-    assert counts.nbytes == OUTPUT_NBYTES > 4e9
-    assert 0.6 < counts[16, ::100].mean() < 1.0
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is emptied after the test: pytest would keep these gigabytes."""
+    yield tmp_path
+    for file in tmp_path.rglob("counts*"):
+        if file.is_file():
+            file.unlink()
+
+
+@pytest.mark.parametrize("limit_mb", [500, 700, 1000, 2000])
+@pytest.mark.parametrize(("suffix", "compression"), FORMATS)
+def test_four_gigabytes_are_written_and_usage_stays_below_the_forecast(
+    suffix: str, compression: str, limit_mb: int, output: Path
+) -> None:
+    path = output / f"counts{suffix}"
+    with (
+        memory_group(limit_mb * MB) as group,
+        program(group, path, compression=compression, **FOUR_GIGABYTES) as process,
+    ):
+        forecast = json.loads(first_line(process))
+        peak = group.peak_until_end(process)
+    assert " (cgroup v" in forecast["reasons"]["allowed"]
+    assert 0.69 * limit_mb * MB < forecast["allowed_nbytes"] <= 0.7 * limit_mb * MB
+    told = f"{peak / MIB:.0f} MiB used, {forecast['peak_nbytes'] / MIB:.0f} MiB forecast"
+    assert 0 < peak <= forecast["peak_nbytes"] <= forecast["allowed_nbytes"], told
+    assert path.with_suffix(".log").read_text() == "", "nothing was short"
+    facts = describe(path)
+    assert facts.complete
+    assert facts.shape == FOUR_GIGABYTES["shape"]
+
+
+def test_run_shrinks_and_finishes_when_its_limit_is_lowered_to_60_percent(output: Path) -> None:
+    calm, pressed, limit = output / "counts.npy", output / "counts_pressed.npy", 800 * MB
+    with memory_group(limit) as group, program(group, calm, **TWO_GIGABYTES) as process:
+        group.peak_until_end(process)
+    with memory_group(limit) as group, program(group, pressed, **TWO_GIGABYTES) as process:
+        forecast = json.loads(first_line(process))
+        assert forecast["peak_nbytes"] > 0.7 * 0.6 * limit, "it has to have something to give back"
+        first_line(process)  # a slab is done
+        group.limit(int(0.6 * limit))
+        while "memory is short" not in (said := pressed.with_suffix(".log").read_text()):
+            assert first_line(process), "it has ended without a word"
+        for _ in range(3):  # two slabs were in flight, the next one is smaller
+            first_line(process)
+        peak = group.peak_until_end(process)
+    assert " allowed (cgroup v" in said
+    assert peak <= 0.7 * 0.6 * limit, f"{peak / MIB:.0f} MiB"
+    assert np.load(pressed, mmap_mode="r").shape == TWO_GIGABYTES["shape"]
+    assert filecmp.cmp(calm, pressed, shallow=False)

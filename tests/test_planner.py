@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from streamsample import memory_model
 from streamsample.budget import Budget
+from streamsample.chunking import Storage
 from streamsample.errors import BudgetError, PlanError, StoreError
+from streamsample.expectation import ASSUMED
 from streamsample.geometry import Selection
-from streamsample.kernels import dense, slab
+from streamsample.kernels import columns, dense, gamma, slab, waiting
 from streamsample.memory_model import ParameterFacts
 from streamsample.planner import LARGEST_SLAB_NBYTES, SLAB_CELLS, SLAB_NBYTES, decide, plan
 from streamsample.sizing import Plan
@@ -41,7 +43,7 @@ def test_examples_keep_the_invariants(facts: ParameterFacts, nbytes: int, dtype:
     check_plan(made(small, nbytes, dtype=dtype))
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(
     facts=st.builds(
         ParameterFacts,
@@ -55,11 +57,17 @@ def test_examples_keep_the_invariants(facts: ParameterFacts, nbytes: int, dtype:
     minibatch_size=st.none() | st.integers(1, 100),
     threads=st.none() | st.integers(1, 64),
     safety_factor=st.none() | st.floats(0.05, 1.0),
+    storage=st.none() | st.builds(Storage, st.just("zstd"), st.sampled_from(["sample", "cell", "feature"])),
 )
 def test_any_shape_and_budget_is_planned_or_refused(
-    facts: ParameterFacts, nbytes: int, minibatch_size: int | None, threads: int | None, safety_factor: float | None
+    facts: ParameterFacts,
+    nbytes: int,
+    minibatch_size: int | None,
+    threads: int | None,
+    safety_factor: float | None,
+    storage: Storage | None,
 ) -> None:
-    options = {"minibatch_size": minibatch_size, "threads": threads, "safety_factor": safety_factor}
+    options = {"minibatch_size": minibatch_size, "threads": threads, "safety_factor": safety_factor, "storage": storage}
     try:
         found = made(facts, nbytes, **options)
     except BudgetError:
@@ -70,6 +78,7 @@ def test_any_shape_and_budget_is_planned_or_refused(
         minimum = working["process now"] + working["libraries"] + working["threads"]
         minimum += min(fewest, facts.nsamples) * facts.sample_nbytes
         minimum += 2 * min(4, facts.ncells) * facts.nfeatures * np.dtype(facts.dtype).itemsize
+        minimum += working.get("encoder", 0) + working.get("chunk index", 0)
         assert minimum * 1.1 + 64 * MIB > Budget(nbytes, 4).allowed(safety_factor)
         return
     check_plan(found)
@@ -86,7 +95,7 @@ def test_decide_is_pure() -> None:
 
 def test_more_memory_never_cuts_finer() -> None:
     facts = replace(WORKED_EXAMPLE, nsamples=50)
-    plans = [made(facts, nbytes) for nbytes in (340 * MIB, 370 * MIB, 400 * MIB, GIB, TIB)]
+    plans = [made(facts, nbytes) for nbytes in (350 * MIB, 370 * MIB, 400 * MIB, GIB, TIB)]
     slabs = [found.slab_nbytes for found in plans]
     assert slabs == sorted(slabs)
     assert slabs[0] < slabs[-1]
@@ -101,7 +110,11 @@ def test_slab_is_large_enough_where_memory_is_plenty() -> None:
 
 def test_model_counts_the_kernels_own_blocks() -> None:
     assert memory_model.BLOCK == slab.BLOCK
-    assert memory_model._WAITING_NBYTES == (2 + 4 + 4 + dense.ROWS) * 8 * slab.WAITING
+    assert memory_model._WAITING_NBYTES == (2 + 4 + dense.ROWS) * 8 * waiting.WAITING
+    guides = 2 * (columns.MOST_ROWS // columns.ROWS_A_GUIDE + 1) * (columns.BUCKETS + 1)
+    table = 1.5 * columns.TABLE + guides + 2 * columns.MOST_ROWS + (columns.SCRATCH + 4) * columns.LANES
+    expansion = (gamma.QUANTILE.shape[0] + gamma.POWERS + gamma.SCRATCH + 4) * slab.BLOCK
+    assert 0.8 * memory_model._ROUTES_NBYTES < 8 * max(table, expansion) < memory_model._ROUTES_NBYTES
 
 
 def test_slabs_of_a_sample_are_about_alike() -> None:
@@ -160,6 +173,25 @@ def test_explain_names_every_quantity_and_to_json_is_json() -> None:
         assert number in text
     items = json.loads(json.dumps(found.to_json()))
     assert items["peak_nbytes"] == sum(items["memory"].values())
+    assert (items["files"], len(items["ways"])) == (1, 4)
+
+
+def test_compressed_counts_are_refused_where_not_even_their_entropy_fits() -> None:
+    known = replace(DEMO, counts=replace(ASSUMED, bits=1.6, why="known"))  # 713 M counts, half of 136 MiB
+    for target in (replace(TARGET, free_nbytes=60 * MIB), replace(TARGET, file_limit_nbytes=60 * MIB)):
+        with pytest.raises(StoreError, match=r"counts\.h5 needs 68\.0 MiB but"):
+            decide(known, Budget(GIB, 2), target, storage=Storage("zstd"))
+        decide(known, Budget(GIB, 2), replace(TARGET, free_nbytes=70 * MIB), storage=Storage("zstd"))
+        decide(DEMO, Budget(GIB, 2), target, storage=Storage("zstd"))  # of which nothing is known
+
+
+def test_files_that_the_disk_has_no_room_for_are_refused() -> None:
+    target = replace(TARGET, suffix=".zarr", free_files=100)
+    with pytest.raises(StoreError, match=r"needs [0-9,]+ files but 100 can still be made on its disk \(ext4\)"):
+        decide(WORKED_EXAMPLE, Budget(64 * GIB, 2), target, storage=Storage())
+    few = replace(WORKED_EXAMPLE, nsamples=1)
+    assert decide(few, Budget(64 * GIB, 2), target, storage=Storage()).nfiles < 10
+    assert decide(WORKED_EXAMPLE, Budget(64 * GIB, 2), replace(target, suffix=".h5")).nfiles == 1
 
 
 def test_plan_gathers_the_facts(tmp_path: Path) -> None:
@@ -171,6 +203,8 @@ def test_plan_gathers_the_facts(tmp_path: Path) -> None:
     assert found.shape == (10, 50, 2)
     assert found.dtype == "uint8"
     assert found.threads == 3
+    assert found.counts.why == "by 400 counts looked at"
+    assert found.posterior_nbytes == 20 * posterior.facts.bytes_per_sample
     baseline = found.quantities[0].nbytes
     assert 10 * MIB < baseline < 8 * GIB
 

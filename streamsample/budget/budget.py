@@ -11,7 +11,7 @@ from typing import Any
 from streamsample.budget import cgroup, host, rlimits, schedulers, scontrol, slurm
 from streamsample.budget.statement import Statement, parse_count
 from streamsample.errors import BudgetError
-from streamsample.units import parse_bytes
+from streamsample.units import MIB, parse_bytes
 
 DEDICATED_SAFETY, SHARED_SAFETY = 0.7, 0.35  # docs/memory.md says why
 
@@ -73,11 +73,13 @@ class Budget:
             *schedulers.statements(environ),
             *cgroup.memory_statements(tree, own, tasks),
             *cgroup.cpu_statements(tree),
-            *rlimits.statements(tree, own, resident=other_job),
             *_numba_threads(environ),
             *host.memory_statements(physical, own, tasks),
             *host.cpu_statements(tree),
         )
+        here = tree == Path("/")  # in a made tree there is no process that has yet to grow
+        to_come = rlimits.space_to_come(_fewest_cpus(sources)) if here else {}
+        sources += (*rlimits.statements(tree, own, resident=other_job, to_come=to_come),)
         return _weigh(sources, physical, other_job)
 
     def safety_factor(self, given: float | None = None) -> float:
@@ -113,15 +115,18 @@ def _weigh(sources: tuple[Statement, ...], physical: host.Physical | None, other
         raise BudgetError("no limit of memory is stated anywhere; give --memory, or set STREAMSAMPLE_MEMORY=16G")
     overridden = sources[0].kind == "override"
     tightest = sources[0] if overridden else min(stated, key=lambda statement: stated[statement])
-    cpus = [statement.cpus for statement in sources if statement.cpus is not None]
     return Budget(
         nbytes=stated[tightest],
-        cpus=min(cpus, default=os.cpu_count() or 1),
+        cpus=_fewest_cpus(sources),
         dedicated=overridden or any(_allocates(statement, physical, other_job) for statement in sources),
         sources=sources,
         tightest=tightest.name,
         overridden=overridden,
     )
+
+
+def _fewest_cpus(sources: tuple[Statement, ...]) -> int:
+    return min((statement.cpus for statement in sources if statement.cpus is not None), default=os.cpu_count() or 1)
 
 
 def _allocates(statement: Statement, physical: host.Physical | None, other_job: bool) -> bool:
@@ -143,8 +148,9 @@ def _override(memory: str | int | None, environ: Mapping[str, str]) -> list[Stat
         nbytes = parse_bytes(text)
     except ValueError as error:
         raise BudgetError(f"{name}: {error}") from None
-    if nbytes == 0:
-        raise BudgetError(f"{name} is {text}, which leaves no memory; write for example 16G")
+    if nbytes < MIB:
+        missing = f"; if the unit is missing, write for example {text}G" if text.isdigit() and nbytes else ""
+        raise BudgetError(f"{name} is {text}, {nbytes:,} bytes, which leaves no memory{missing or '; write 16G'}")
     return [Statement(name, text, nbytes=nbytes, kind="override")]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from streamsample.budget.host import status_bytes
 from streamsample.budget.statement import Statement, read_text
+from streamsample.units import MIB
 
 # The limit, its line in /proc/self/limits, and the line of /proc/self/status that counts against it.
 _LIMITS = (
@@ -15,8 +18,21 @@ _LIMITS = (
     ("RLIMIT_RSS", "Max resident set", None),
 )
 
+_KERNELS = "streamsample.kernels.slab"
+# Measured, for 1, 2 and 8 threads: Numba, LLVM and what it compiles; and for each thread a stack and malloc's arena.
+_TO_COME = {"RLIMIT_AS": (320 * MIB, 72 * MIB), "RLIMIT_DATA": (16 * MIB, 8 * MIB)}
 
-def statements(root: Path, own_nbytes: int, *, resident: bool = False) -> list[Statement]:
+
+def space_to_come(threads: int) -> dict[str, int]:
+    """Bytes of each limit that a run in this process will take and not fill with data: libraries, stacks, arenas."""
+    if _KERNELS in sys.modules:  # what they need is mapped
+        return {}
+    return {name: fixed + threads * each for name, (fixed, each) in _TO_COME.items()}
+
+
+def statements(
+    root: Path, own_nbytes: int, *, resident: bool = False, to_come: Mapping[str, int] | None = None
+) -> list[Statement]:
     """Collect the soft limits that are set.
 
     Parameters
@@ -28,6 +44,8 @@ def statements(root: Path, own_nbytes: int, *, resident: bool = False) -> list[S
         limits but holds no data, so it is taken off.
     resident
         Count ``RLIMIT_RSS`` too. Linux does not enforce it, but PBS and LSF state a job's memory by it.
+    to_come
+        Bytes of each limit that will be taken and hold no data; see `space_to_come`.
     """
     status = status_bytes(root)
     found = []
@@ -36,6 +54,7 @@ def statements(root: Path, own_nbytes: int, *, resident: bool = False) -> list[S
         if limit is None or (name == "RLIMIT_RSS" and not resident):
             continue
         reserved = max(0, status.get(counted, 0) - own_nbytes) if counted else 0
+        reserved += (to_come or {}).get(name, 0)
         found.append(Statement(name, str(limit), nbytes=max(0, limit - reserved), kind="rlimit"))
     return found
 

@@ -1,7 +1,8 @@
-"""What SLURM's controller says of a job whose environment has no memory variable.
+"""What SLURM's controller says of a job or a step whose environment does not tell its memory.
 
-``--mem=0``, no ``--mem`` at all and a direct ``srun --mem=1G`` set none, yet the job is limited to its allocation and
-killed above it. The controller knows; it is asked only then, and only where the client is installed.
+``--mem=0``, no ``--mem`` at all and a direct ``srun --mem=1G`` set no variable, yet the job is limited to its
+allocation and killed above it. And in a step of a job, ``srun --mem=300`` within ``--mem=1000``, the variables are the
+job's. The controller knows; it is asked only then, and only where the client is installed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Runner = Callable[[Sequence[str]], str]
 _TIMEOUT_SECONDS = 10  # a controller that is down makes the client retry for minutes
 _PER_NODE = re.compile(r"\bNodes=(\S+) CPU_IDs=\S* Mem=(\d+)")
 _TOTAL = re.compile(r"(?<![A-Za-z])(?:Alloc)?TRES=\S*?\bmem=([0-9.]+[KMGT]?)")
-_NODES = re.compile(r"\bNumNodes=(\d+)")
+_NODES = re.compile(r"\b(?:Num)?Nodes=(\d+)\b")
 
 
 def call(argv: Sequence[str]) -> str:
@@ -39,20 +40,29 @@ def call(argv: Sequence[str]) -> str:
 
 
 def statements(environ: Mapping[str, str], run: Runner = call) -> list[Statement]:
-    """Ask the controller for the job's memory on this node, where the environment does not tell it."""
-    job = environ.get("SLURM_JOB_ID")
-    if not job or any(environ.get(name) for name in MEMORY_VARIABLES):
+    """Ask the controller for the memory of the job or the step on this node, where the environment does not tell it."""
+    job, step = environ.get("SLURM_JOB_ID"), environ.get("SLURM_STEP_ID", "")
+    if not job:
         return []
-    nbytes = node_memory(run(["scontrol", "-d", "show", "job", job]), environ.get("SLURMD_NODENAME"))
-    if nbytes is None:
-        return []
+    told = any(environ.get(name) for name in MEMORY_VARIABLES)
+    of_step = run(["scontrol", "show", "step", f"{job}.{step}"]) if step.isdigit() else ""  # only srun makes such steps
+    # Of a step only the total is told. One that has all of its job's has the job's share of each node, even or not.
+    of_job = run(["scontrol", "-d", "show", "job", job]) if not told or (_nodes(of_step) or 1) > 1 else ""
+    asked = {} if told else {"scontrol show job": of_job}
+    if _total(of_step) != _total(of_job):
+        asked["scontrol show step"] = of_step
     tasks = local_tasks(environ)
-    says = shared(f"{nbytes // MIB} MB", tasks)
-    return [Statement("scontrol show job", says, nbytes=nbytes // tasks, kind="scheduler")]
+    found = []
+    for name, answer in asked.items():
+        nbytes = node_memory(answer, environ.get("SLURMD_NODENAME"))
+        if nbytes is not None:
+            says = shared(f"{nbytes // MIB} MB", tasks)
+            found.append(Statement(name, says, nbytes=nbytes // tasks, kind="scheduler"))
+    return found
 
 
 def node_memory(answer: str, node: str | None) -> int | None:
-    """Find the job's bytes on one node in the answer to ``scontrol -d show job``.
+    """Find the bytes on one node in the answer to ``scontrol -d show job`` or ``scontrol show step``.
 
     Parameters
     ----------
@@ -65,10 +75,20 @@ def node_memory(answer: str, node: str | None) -> int | None:
     here = [nbytes for names, nbytes in per_node.items() if node in expand_hosts(names)]
     if here or per_node:
         return min(here or per_node.values())
-    total, nodes = _TOTAL.search(answer), _NODES.search(answer)
-    if total is None or nodes is None:
-        return None
-    return parse_bytes(total[1], unit=MIB) // max(1, int(nodes[1])) or None
+    total, nodes = _total(answer), _nodes(answer)
+    return None if total is None or nodes is None else total // max(1, nodes) or None
+
+
+def _total(answer: str) -> int | None:
+    """Bytes that a job or a step has on all its nodes together."""
+    found = _TOTAL.search(answer)
+    return None if found is None else parse_bytes(found[1], unit=MIB)
+
+
+def _nodes(answer: str) -> int | None:
+    """Number of its nodes."""
+    found = _NODES.search(answer)
+    return None if found is None else int(found[1])
 
 
 def expand_hosts(text: str) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["override", "scheduler", "cgroup", "rlimit", "environment", "host"]
+Kind = Literal["override", "scheduler", "cgroup", "rlimit", "environment", "host", "device"]
 
 
 @dataclass(frozen=True)

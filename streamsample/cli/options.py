@@ -32,6 +32,24 @@ PosteriorFile = Annotated[Path, typer.Argument(metavar="POSTERIOR.h5", help="Par
 CountsFile = Annotated[Path, typer.Argument(metavar="COUNTS.h5ad", help="Observed counts, an AnnData file.")]
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output; the old one stays until then.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue an unfinished output; start if there is none; exit 0 if complete.")
+]
+BreakLock = Annotated[
+    bool, typer.Option("--break-lock", help="Go on although another process seems to write the output: it is dead.")
+]
+Compression = Annotated[
+    str,
+    typer.Option(
+        metavar="CODEC",
+        help="none; or, for .h5, gzip, which anyone reads, or zstd or lz4, which are faster and need hdf5plugin; for "
+        ".zarr zstd or lz4. auto is zstd for .zarr, none for others.",
+    ),
+]
+OptimizeFor = Annotated[
+    Literal["sample", "cell", "feature"],
+    typer.Option("--optimize-for", help="What compressed counts are read by most, over all of the others."),
+]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the counts; the same seed gives the same bytes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -61,11 +79,15 @@ Dtype = Annotated[DtypeName, typer.Option(help="Integer type of the counts; auto
 Samples = Annotated[
     str | None,
     typer.Option(
-        metavar="A:B", help="Samples A to B-1, counted from 0; also A:B:STEP; a single A is one sample [default: all]."
+        metavar="A:B",
+        help="Samples A to B-1, counted from 0; also A:B:STEP; a single A is one sample; or a file of numbers "
+        "[default: all].",
     ),
 ]
-Cells = Annotated[str | None, typer.Option(metavar="A:B", help="Cells, likewise [default: all].")]
-Features = Annotated[str | None, typer.Option(metavar="A:B", help="Features, likewise [default: all].")]
+Cells = Annotated[str | None, typer.Option(metavar="A:B", help="Cells, likewise; or a file of names [default: all].")]
+Features = Annotated[
+    str | None, typer.Option(metavar="A:B", help="Features, likewise; or a file of names [default: all].")
+]
 
 ForCells = Annotated[
     Path | None,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamsample.cli.common import detect_budget, print_json
+from streamsample.cli.common import detect_budget, print_json, tell_predictive
 from streamsample.cli.options import (
     Cells,
+    Compression,
     Dtype,
     Features,
     ForCells,
@@ -19,6 +20,7 @@ from streamsample.cli.options import (
     Layer,
     Memory,
     MinibatchSize,
+    OptimizeFor,
     SafetyFactor,
     Samples,
     Seed,
@@ -75,6 +77,8 @@ def plan(
     cells: Cells = None,
     features: Features = None,
     dtype: Dtype = "auto",
+    compression: Compression = "auto",
+    optimize_for: OptimizeFor = "sample",
     memory: Memory = None,
     safety_factor: SafetyFactor = None,
     threads: Threads = None,
@@ -83,8 +87,8 @@ def plan(
 ) -> None:
     """Show what a run would take.
 
-    The stream's own plan; and before it, on standard error, what an in-memory Predictive would need for the same
-    counts. Writes nothing.
+    The stream's own plan, and the ways to keep the result, with their sizes and times; before these, on standard
+    error, what an in-memory Predictive would need for the same counts. Writes nothing.
 
     Example:
       streamsample plan posterior.h5 -o counts.h5 --memory 64G
@@ -98,14 +102,20 @@ def plan(
     options: dict[str, Any] = {"minibatch_size": minibatch_size, "safety_factor": safety_factor}
     if shape is not None:
         target = TargetFacts("counts.h5", ".h5", "any disk") if output is None else TargetFacts.gather(output)
-        made = _plan_shape(_sizes(shape), groups, target, budget, threads=threads, dtype=dtype, **options)
+        from streamsample.chunking import Storage
+
+        storage = Storage(compression, optimize_for)
+        made = _plan_shape(
+            _sizes(shape), groups, target, budget, threads=threads, dtype=dtype, storage=storage, **options
+        )
     elif posterior is not None:
         target = TargetFacts.gather(output or Path("counts.h5"))
         stream = open_stream(posterior, others, Part(samples, cells, features), seed)
         groups = stream.posterior.facts.ngroups
-        made = _plan_stream(stream, target, budget, threads=threads, dtype=dtype, **options)
+        stored = {"compression": compression, "optimize_for": optimize_for}
+        made = _plan_stream(stream, target, budget, threads=threads, dtype=dtype, **stored, **options)
     _print(made, groups, budget, as_json, **options)
-    target.check_room(made.output_nbytes)
+    target.check_room(made.needed_nbytes, made.nfiles)
 
 
 def _plan_shape(sizes: Shape, groups: int, target: TargetFacts, budget: Budget, **options: Any) -> Plan:
@@ -127,13 +137,13 @@ def _print(made: Plan, groups: int, budget: Budget, as_json: bool, **options: An
     """Print the published estimate, then the plan."""
     from streamsample.errors import BudgetError
     from streamsample.estimate import predictive_estimate
-    from streamsample.report.memory import COMPARISON, announce, predictive_lines
+    from streamsample.keeping import table as ways_table
 
-    nsamples, ncells, nfeatures = made.shape
     if not as_json:
-        announce([COMPARISON, *predictive_lines(ncells, nfeatures, groups, nsamples, budget, **options)])
-        print(made.explain(), flush=True)
+        tell_predictive(made, groups, budget, **options)
+        print(made.explain(), ways_table(made.ways()), sep="\n", flush=True)
         return
+    nsamples, ncells, nfeatures = made.shape
     try:
         estimate = dataclasses.asdict(
             predictive_estimate(ncells, nfeatures, groups, nsamples, budget=budget, **options)

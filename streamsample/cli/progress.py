@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from streamsample.cli.words import in_options
-from streamsample.units import format_count, format_seconds
+from streamsample.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from streamsample.planner import Plan
+
 logger = logging.getLogger("streamsample")
 
-SECONDS_BETWEEN_LINES = 10.0
-"""A job's log stays readable: an hour's run leaves 360 lines."""
+SECONDS_BETWEEN_LINES = 60.0
+"""A job's log stays readable: a day's run leaves 1,440 lines."""
+
+Describe = Callable[[float, float], str]
+"""What to say beside the bar, of the units done and the units a second (0: not known yet)."""
 
 _live: list[Progress] = []
 
@@ -30,10 +36,13 @@ class Bar:
         What is being done.
     unit
         What is counted: ``counts``, ``steps``.
+    describe
+        Says more than how many units a second; asked only when something is shown.
     """
 
-    def __init__(self, label: str, unit: str = "counts") -> None:
+    def __init__(self, label: str, unit: str = "counts", describe: Describe | None = None) -> None:
         self.label, self.unit = label, unit
+        self._describe = describe or self._speed
         self._shown = logger.isEnabledFor(logging.INFO)
         self._progress: Progress | None = None
         self._last_line = time.monotonic()
@@ -58,26 +67,47 @@ class Bar:
         if self._first is None:  # what went before may be compiling, which says nothing of the rest
             self._first = now, done
         speed = (done - self._first[1]) / max(now - self._first[0], 1e-9)
-        note = note or (f"{format_count(speed)} {self.unit}/s" if speed else "")
         if self._progress is not None:
-            self._progress.update(self._task, completed=done, total=total, note=note)
+            self._progress.update(self._task, completed=done, total=total, note=note or self._describe(done, speed))
         elif self._shown and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
+            note = note or self._describe(done, speed)
             share = f"{format_count(done)} of {format_count(total)} {self.unit} ({done / total:.0%})"
             left = f"{format_seconds((total - done) / speed)} left" if speed else ""
             write_line(f"{self.label}: " + ", ".join(part for part in (share, note, left) if part))
+
+    def _speed(self, _done: float, speed: float) -> str:
+        return f"{format_count(speed)} {self.unit}/s" if speed else ""
+
+
+def describe_run(plan: Plan) -> Describe:
+    """Make the words beside a run's bar: samples, counts and bytes a second, memory used and allowed."""
+    from streamsample.budget import process_nbytes
+
+    nsamples = plan.shape[0]
+    itemsize, of_sample = plan.output_nbytes // plan.ncounts, plan.ncounts // nsamples
+
+    def describe(done: float, speed: float) -> str:
+        parts = [f"{done // of_sample:,.0f} of {nsamples:,} samples"]
+        if speed:
+            parts += [f"{format_count(speed)} counts/s", f"{format_bytes(speed * itemsize)}/s"]
+        used, allowed = format_bytes(process_nbytes()), format_bytes(plan.allowed_nbytes)
+        return ", ".join([*parts, f"memory {used} of {allowed}"])
+
+    return describe
 
 
 def _make_progress() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),  # all of it in 80 columns
+        BarColumn(bar_width=15),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         console=Console(stderr=True),
     )
 

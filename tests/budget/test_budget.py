@@ -98,6 +98,12 @@ def test_a_stated_memory_that_is_none(root: Path, memory: str) -> None:
         Budget.detect({"STREAMSAMPLE_MEMORY": memory}, root)
 
 
+def test_a_stated_memory_without_its_unit(root: Path) -> None:
+    for environ, memory, name in (({}, "10", "--memory"), ({"STREAMSAMPLE_MEMORY": "10"}, None, "STREAMSAMPLE_MEMORY")):
+        with pytest.raises(BudgetError, match=f"^{name} is 10, 10 bytes, .*; if the unit is missing, .* example 10G$"):
+            Budget.detect(environ, root, memory=memory)
+
+
 def test_where_nothing_is_stated_the_way_out_is(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="STREAMSAMPLE_MEMORY=16G"):
         Budget.detect({}, tmp_path)

@@ -121,3 +121,19 @@ def test_a_real_resource_limit(name: str) -> None:
 )
 def test_cpus_of_other_schedulers(environ: dict[str, str], cpus: list[int]) -> None:
     assert [s.cpus for s in schedulers.statements(environ, hostname="node1")] == cpus
+
+
+@pytest.mark.parametrize(
+    ("environ", "nbytes"),
+    [
+        ({"LSB_CG_MEMLIMIT": "0x40000000"}, [GIB]),
+        ({"LSB_CG_MEMLIMIT": "80000000"}, [2 * GIB]),
+        ({"LSB_MEMLIMIT": "1048576"}, [GIB]),
+        ({"LSB_MEMLIMIT": "512", "LSF_UNIT_FOR_LIMITS": "MB"}, [512 * MIB]),
+        ({"LSB_MEMLIMIT": "512", "LSF_UNIT_FOR_LIMITS": "parsecs"}, [512 * 1024]),
+        ({"LSB_CG_MEMLIMIT": "40000000", "LSB_MEMLIMIT": "1024"}, [GIB, MIB]),
+        ({"LSB_CG_MEMLIMIT": "lots", "LSB_MEMLIMIT": "0"}, []),
+    ],
+)
+def test_memory_that_lsf_states(environ: dict[str, str], nbytes: list[int]) -> None:
+    assert [s.nbytes for s in schedulers.statements(environ) if s.kind == "scheduler"] == nbytes

@@ -150,6 +150,29 @@ def test_the_controller_is_asked_only_where_the_environment_does_not_tell() -> N
     assert (statement.nbytes, statement.kind) == (1000 * MIB, "scheduler")
 
 
+def test_the_controller_is_asked_for_a_step_as_the_variables_are_the_jobs() -> None:
+    answer = "StepId=46.0 UserId=0\n   State=RUNNING Partition=main\n   Nodes=1 CPUs=2\n   TRES=cpu=2,mem=300M,node=1\n"
+    step = {"SLURM_JOB_ID": "46", "SLURM_STEP_ID": "0", "SLURM_MEM_PER_NODE": "1000", "SLURMD_NODENAME": "n1"}
+    asked: list[list[str]] = []
+
+    def run(argv: object) -> str:
+        asked.append(list(argv))  # type: ignore[call-overload]
+        return answer
+
+    (statement,) = scontrol.statements(step, run)
+    assert (statement.name, statement.nbytes) == ("scontrol show step", 300 * MIB)
+    assert asked == [["scontrol", "show", "step", "46.0"]]
+    assert scontrol.statements({**step, "SLURM_STEP_ID": "batch"}, run) == []
+
+
+@pytest.mark.parametrize(("total", "mib"), [(2600, {2000}), (900, {2000, 300})])
+def test_step_on_several_nodes_has_its_jobs_share_of_each_unless_it_has_less(total: int, mib: set[int]) -> None:
+    answers = {"job": ANSWER, "step": f"StepId=46.0\n   Nodes=3 CPUs=3\n   TRES=cpu=3,mem={total}M,node=3\n"}
+    environ = {"SLURM_JOB_ID": "46", "SLURM_STEP_ID": "0", "SLURMD_NODENAME": "n1"}
+    found = scontrol.statements(environ, lambda argv: answers[argv[-2]])
+    assert {statement.nbytes for statement in found} == {number * MIB for number in mib}
+
+
 def test_a_missing_or_failing_client_answers_nothing() -> None:
     assert scontrol.call(["no-such-client-of-slurm"]) == ""
     assert scontrol.call(["false"]) == ""
