@@ -57,6 +57,14 @@ class OutputExists(StoreError, FileExistsError):
     """There is a file of that name already, and nobody said that it may be replaced."""
 
 
+class OutputLocked(StoreError):
+    """Another process writes the same output."""
+
+
+class DiskRefused(StoreError):
+    """The disk does not take what is written: it is full, over quota, or fails; what is there already is intact."""
+
+
 class CorruptSlab(StoreError):
     """Stored counts are not the ones that the manifest promises."""
 
@@ -66,4 +74,4 @@ class MissingExtra(StreamsampleError, ImportError):
 
 
 class Interrupted(StreamsampleError):
-    """Stopped early by a signal or a full disk; the command line exits with 75."""
+    """Stopped early by a signal, the end of a job or a full disk, to be resumed; the command line exits with 75."""

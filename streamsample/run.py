@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-import xxhash
 
-from streamsample.errors import PlanError
+from streamsample.chunking import check_chunking
+from streamsample.errors import Interrupted, PlanError
+from streamsample.flight import Flight, LazyMinibatch
 from streamsample.geometry import Slab
-from streamsample.memory_model import SLABS_IN_FLIGHT
 from streamsample.planner import Plan
 from streamsample.planner import plan as make_plan
-from streamsample.stores.base import CountArray, Labels, Landing, store_for
-from streamsample.stores.manifest import Manifest, SlabCheck
+from streamsample.pressure import Watch
+from streamsample.stopping import Stopper
+from streamsample.stores import kept_chunking
+from streamsample.stores.base import Labels, store_for
+from streamsample.stores.manifest import Manifest
 from streamsample.stores.output import Output
+from streamsample.stores.writing import Writing
 from streamsample.stream import CountStream
 from streamsample.target import TargetFacts
 from streamsample.units import format_seconds
@@ -44,6 +45,8 @@ class Progress:
     """Bytes written."""
     seconds: float
     """Time since the start."""
+    counts_before: int = 0
+    """Of the counts written, those that an earlier run has left."""
 
 
 def sample(
@@ -52,23 +55,33 @@ def sample(
     *,
     plan: Plan | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    break_lock: bool = False,
+    stopper: Stopper | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Write all counts of a stream to a file.
 
     The file appears under its name when it is complete; until then, and if anything fails, what had the name before
-    stays as it is. The counts do not depend on the plan.
+    stays as it is. What is written when a run ends early stays beside it under a partial name, and a run that resumes
+    computes the rest; the file is the same as if nothing had happened. The counts do not depend on the plan.
 
     Parameters
     ----------
     stream
         The counts.
     path
-        The file, ``.h5`` or ``.npy``.
+        The file, ``.h5``, ``.zarr`` or ``.npy``.
     plan
         How to cut the work; made from the memory detected if not given.
     overwrite
-        Whether a file of that name may be replaced.
+        Whether a file of that name, finished or not, may be replaced.
+    resume
+        Whether to continue an unfinished one; starts where there is none, and returns at once where all is there.
+    break_lock
+        Whether to go on although another process seems to write this file, and may be alive.
+    stopper
+        Says when to stop early; if not given, before the job's time is over.
     progress
         Called with a `Progress` after each slab.
 
@@ -81,7 +94,9 @@ def sample(
     ------
     CountOverflow
         If a count does not fit the plan's type; names the element.
-    OutputExists, StoreError
+    Interrupted
+        If the run has stopped early, and can be resumed.
+    OutputExists, OutputLocked, StoreError
         If the file may not or can't be written.
     PlanError, BudgetError
         If no plan exists, or it is another stream's.
@@ -89,27 +104,41 @@ def sample(
     target = Path(path)
     store = store_for(target)
     facts = TargetFacts.gather(target)
-    with Output(store, target, overwrite=overwrite) as output:
-        made = make_plan(stream, target) if plan is None else plan
+    with Output(store, target, overwrite=overwrite, resume=resume, break_lock=break_lock) as output:
+        made = plan or make_plan(stream, target, check_room=False, kept=kept_chunking(target) if resume else None)
         if made.shape != stream.shape:
             raise PlanError(f"the plan is for counts of shape {made.shape}, the stream has {stream.shape}")
-        facts.check_room(made.output_nbytes)
+        check_chunking(target.suffix, made.chunking)
+        manifest = _identify(stream, made)
+        if output.is_complete(manifest):
+            logger.info("%s is complete already", target)
+            return target
+        facts.check_room(made.needed_nbytes, made.nfiles)
         _log_plan(made)
-        start = time.monotonic()
-        digest = stream.posterior.digest()
-        logger.debug("digest of the posterior %s, in %s", digest[:12], format_seconds(time.monotonic() - start))
-        manifest = Manifest(
-            seed=stream.seed,
-            posterior_digest=digest,
-            selection=stream.selection,
-            dtype=made.dtype,
-        )
-        landing = store.create(output.partial, manifest, Labels.of(stream.posterior, stream.selection))
+        labels = Labels.of(stream.posterior, stream.selection)
+        writing = output.begin(manifest, labels, made.threads)
+        reporter = _Reporter(made, progress, writing)
         with numba_threads(made.threads):
-            checks = _stream_slabs(stream, made, landing, progress)
-        store.finish(output.partial, manifest.completed(checks))
-        output.commit()
+            stopped = _stream_slabs(stream, made, writing, stopper or Stopper(), reporter)
+        writing.flush()
+        if stopped is not None:
+            raise Interrupted(f"{target}: stopped by {stopped}; {reporter.describe()}")
+        output.commit(writing, manifest, labels)
     return target
+
+
+def _identify(stream: CountStream, plan: Plan) -> Manifest:
+    """Return what makes this run this run."""
+    start = time.monotonic()
+    digest = stream.posterior.digest()
+    logger.debug("digest of the posterior %s, in %s", digest[:12], format_seconds(time.monotonic() - start))
+    return Manifest(
+        seed=stream.seed,
+        posterior_digest=digest,
+        selection=stream.selection,
+        dtype=plan.dtype,
+        layout=plan.layout,
+    )
 
 
 def _log_plan(plan: Plan) -> None:
@@ -120,53 +149,64 @@ def _log_plan(plan: Plan) -> None:
 
 
 def _stream_slabs(
-    stream: CountStream, plan: Plan, landing: Landing, progress: Callable[[Progress], None] | None
-) -> tuple[SlabCheck, ...]:
-    """Compute each slab while the one before it is written."""
-    report = _Reporter(plan, progress)
-    pending: deque[Future[SlabCheck]] = deque()
-    room = np.empty((SLABS_IN_FLIGHT, plan.slab_nbytes // np.dtype(plan.dtype).itemsize), dtype=plan.dtype)
-    buffers = cycle(room)
-    with closing(landing), ThreadPoolExecutor(1, thread_name_prefix="streamsample-writer") as writer:
-        for s0, s1 in plan.minibatches():
-            minibatch = stream.load(s0, s1)
-            logger.debug("samples %d to %d of %d: parameters read", s0, s1 - 1, plan.shape[0])
-            for slab in plan.slabs(s0, s1):
-                if len(pending) == SLABS_IN_FLIGHT:  # the buffer that comes next is the oldest one's
-                    report.written(pending.popleft().result())
-                shape = slab.nsamples, slab.ncells, plan.shape[2]
-                counts = next(buffers)[: math.prod(shape)].reshape(shape)  # (s, n, t)
-                minibatch.fill(slab.s0, slab.s1, slab.n0, slab.n1, counts)
-                pending.append(writer.submit(_land, landing, slab, counts))
+    stream: CountStream, plan: Plan, writing: Writing, stopper: Stopper, reporter: _Reporter
+) -> str | None:
+    """Compute each slab while the one before it is written; cut the rest finer where memory gets short.
+
+    Returns
+    -------
+    str or None
+        Why it has stopped before the end; None: everything is written.
+    """
+    watch, there = Watch(), writing.coverage()
+    s, n, slowest, stopped = 0, 0, 0.0, None
+    with ThreadPoolExecutor(1, thread_name_prefix="streamsample-writer") as writer:
+        flight = Flight(plan, writing, writer, reporter.written)
+        while s < plan.shape[0] and stopped is None:
+            minibatch = LazyMinibatch(stream, s, min(s + plan.minibatch, plan.shape[0]))
+            while s < minibatch.s1 and flight.plan is plan and stopped is None:
+                slab = plan.slab_at(s, n, minibatch.s1)
+                for piece in there.missing(slab):
+                    stopped = stopped or stopper.reason(2 * slowest)
+                    if stopped is None:
+                        slowest = max(slowest, flight.fill(minibatch, piece))
+                s, n = slab.end(plan.shape[1])
+                plan = watch.relieve(plan)
             del minibatch  # before the next one is read, so that there is one at a time
-        while pending:
-            report.written(pending.popleft().result())
-    return tuple(report.checks)
-
-
-def _land(landing: Landing, slab: Slab, counts: CountArray) -> SlabCheck:
-    """Write a slab and take its checksum: the writer thread's work."""
-    landing.write(slab, counts)
-    return SlabCheck(slab, xxhash.xxh3_64_intdigest(counts.data.cast("B")))
+            if flight.plan is not plan:
+                flight.drain()
+                flight = Flight(plan, writing, writer, reporter.written)
+        flight.drain()
+    return stopped
 
 
 class _Reporter:
-    """Collects what has been written, and tells about it."""
+    """Counts what has been written, and tells about it."""
 
-    def __init__(self, plan: Plan, progress: Callable[[Progress], None] | None) -> None:
-        self.checks: list[SlabCheck] = []
+    def __init__(self, plan: Plan, progress: Callable[[Progress], None] | None, writing: Writing) -> None:
         self._plan = plan
         self._progress = progress
-        self._done = 0
+        self._done = self._before = sum(self._ncounts(line.slab) for line in writing.lines)
         self._start = time.monotonic()
+        if self._done:
+            logger.info("continuing: %s", self.describe())
 
-    def written(self, check: SlabCheck) -> None:
+    def written(self, slab: Slab) -> None:
         """Take note of a slab."""
-        self.checks.append(check)
-        self._done += check.slab.nsamples * check.slab.ncells * self._plan.shape[2]
+        self._done += self._ncounts(slab)
         if self._progress is not None:
             nbytes = self._done * np.dtype(self._plan.dtype).itemsize
-            self._progress(Progress(self._done, self._plan.ncounts, nbytes, time.monotonic() - self._start))
+            seconds = time.monotonic() - self._start
+            self._progress(Progress(self._done, self._plan.ncounts, nbytes, seconds, self._before))
+
+    def describe(self) -> str:
+        """Say how far the run has come, and how it is continued."""
+        if not self._done:
+            return "nothing is written yet: the same command starts again"
+        return f"{self._done / self._plan.ncounts:.1%} of the counts are safely written: give resume=True (--resume)"
+
+    def _ncounts(self, slab: Slab) -> int:
+        return slab.nsamples * slab.ncells * self._plan.shape[2]
 
 
 @contextmanager

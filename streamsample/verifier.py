@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from streamsample import twin
 from streamsample.errors import CorruptSlab, PlanError, PosteriorError, StoreError
 from streamsample.geometry import IndexArray, Slab, index_to_json, slabs
 from streamsample.posterior import Posterior
 from streamsample.run import Progress
+from streamsample.stores import describe_unfinished
 from streamsample.stores.base import CountArray, Stored, store_for
+from streamsample.stores.checksums import HASHERS
 from streamsample.stores.manifest import Manifest, SlabCheck
 from streamsample.stream import STREAM_VERSION, CountStream
 from streamsample.units import MIB
@@ -61,7 +62,7 @@ def verify(
     full: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
-    """Check every checksum of a file, and compute a random part of it again.
+    """Check every byte of a file against its checksums, and compute a random part of it again.
 
     Parameters
     ----------
@@ -79,14 +80,19 @@ def verify(
     Raises
     ------
     CorruptSlab
-        If a stored count is not the one that belongs there; names file, slab and element.
+        If a stored count is not the one that belongs there (names file, slab and element), or a header, a name or
+        the manifest is damaged.
     PosteriorError
         If the file was made from another posterior.
     StoreError
         If the file is missing, incomplete, or not one of ours.
     """
     target = Path(path)
+    unfinished = None if target.exists() else describe_unfinished(target)
+    if unfinished is not None:
+        raise StoreError(f"{target} is not complete ({unfinished.written:.1%} written); resume it before it is checked")
     stored = store_for(target).open(target)
+    stored.check_frame()
     manifest = stored.manifest
     _check_identity(manifest, posterior, target)
     stream = CountStream(posterior, seed=manifest.seed, selection=manifest.selection)
@@ -139,7 +145,7 @@ class _Checker:
 
     def check(self, line: SlabCheck, *, regenerate: bool) -> None:
         """Raise `CorruptSlab` unless the slab is as it should be."""
-        digest = xxhash.xxh3_64()
+        digest = HASHERS[self._stored.manifest.checksum]()
         for piece in self._pieces(line.slab):
             found = self._read(piece)
             digest.update(found.data.cast("B"))
@@ -199,7 +205,7 @@ class _Checker:
         try:
             return self._stored.read(piece)
         except StoreError as error:
-            raise self._corrupt(piece, "is not all there, as the file ends before it does") from error
+            raise self._corrupt(piece, f"can't be read ({error})") from error
 
     def _corrupt(self, slab: Slab, problem: str) -> CorruptSlab:
         """Name a slab by the posterior's own indices, as elements are named."""
@@ -212,7 +218,8 @@ class _Checker:
     def _pieces(self, slab: Slab) -> Iterator[Slab]:
         """Cut a slab into runs of bytes that fit into memory anywhere."""
         row = self._stream.shape[2] * np.dtype(self._stored.manifest.dtype).itemsize
-        ncells = max(4, _PIECE_NBYTES // row // 4 * 4)
+        unit = (self._stored.manifest.layout["chunks"] or (1, 4))[1]  # whole chunks: none is decoded twice
+        ncells = max(unit, _PIECE_NBYTES // row // unit * unit)
         nsamples = max(1, _PIECE_NBYTES // (row * slab.ncells)) if slab.ncells <= ncells else 1
         for piece in slabs(slab.s0, slab.s1, slab.ncells, nsamples, ncells):
             yield Slab(piece.s0, piece.s1, slab.n0 + piece.n0, slab.n0 + piece.n1)

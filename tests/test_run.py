@@ -19,16 +19,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamsample.budget import Budget
-from streamsample.errors import CountOverflow, OutputExists, PlanError, StoreError
+from streamsample.errors import CountOverflow, DiskRefused, Interrupted, OutputExists, PlanError, StoreError
 from streamsample.geometry import Selection
 from streamsample.memory_model import ParameterFacts
 from streamsample.planner import decide
 from streamsample.run import Progress, sample
 from streamsample.sizing import Plan
-from streamsample.stores import describe
+from streamsample.stopping import Stopper
+from streamsample.stores import describe, raw, writing
+from streamsample.stores.places import remove
 from streamsample.target import TargetFacts
 from streamsample.units import GIB
 from tests.fake_stream import FakeStream, fake_posterior
+from tests.mounts import tmpfs
+from tests.outputs import ENDS, compression, read, suited
 
 ROOT = Path(__file__).parents[1]
 SHAPE = (7, 22, 9)
@@ -43,7 +47,7 @@ FINE = cut(3, 1, 4)
 
 
 def run(stream: FakeStream, path: Path, plan: Plan = FINE, **options: Any) -> Path:
-    return sample(stream, path, plan=plan, **options)  # type: ignore[arg-type]
+    return sample(stream, path, plan=suited(plan, path), **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -55,6 +59,16 @@ def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
+def contents(folder: Path, stem: str = "") -> dict[str, bytes]:
+    """Every file below a folder whose name begins so, without that stem."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {
+        str(file.relative_to(folder)).removeprefix(stem): file.read_bytes()
+        for file in files
+        if str(file.relative_to(folder)).startswith(stem)
+    }
+
+
 def cuts() -> st.SearchStrategy[Plan]:
     """Every way to cut the axes that a plan may choose, and more."""
     minibatch = st.integers(1, SHAPE[0])
@@ -64,17 +78,10 @@ def cuts() -> st.SearchStrategy[Plan]:
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(plan=cuts(), suffix=st.sampled_from([".npy", ".h5"]))
-def test_any_cut_gives_the_same_bytes_in_any_format(
-    plan: Plan, suffix: str, tmp_path: Path, stream: FakeStream
-) -> None:
-    path = run(stream, tmp_path / f"counts{suffix}", plan, overwrite=True)
-    if suffix == ".npy":
-        counts = np.load(path)
-    else:
-        with h5py.File(path, "r") as file:
-            counts = file["counts"][:]
-    np.testing.assert_array_equal(counts, stream.counts())
+@given(plan=cuts(), end=st.sampled_from(ENDS))
+def test_any_cut_gives_the_same_bytes_in_any_format(plan: Plan, end: str, tmp_path: Path, stream: FakeStream) -> None:
+    path = run(stream, tmp_path / f"counts{end}", plan, overwrite=True)
+    np.testing.assert_array_equal(read(path), stream.counts())
 
 
 def test_every_count_is_computed_once_and_in_file_order(tmp_path: Path, stream: FakeStream) -> None:
@@ -112,25 +119,47 @@ def test_progress_ends_at_the_total(tmp_path: Path, stream: FakeStream) -> None:
     assert events[-1].nbytes == 2 * np.prod(SHAPE)
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".h5"])
-@pytest.mark.parametrize("error", [CountOverflow("70000 at (s=4, n=0, t=0)"), KeyboardInterrupt(), MemoryError("no")])
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("old", [False, True])
-def test_nothing_is_left_and_the_old_file_stays(suffix: str, error: BaseException, old: bool, tmp_path: Path) -> None:
-    path = tmp_path / f"counts{suffix}"
+def test_an_overflow_leaves_nothing_and_the_old_file_stays(end: str, old: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"counts{end}"
     first = FakeStream(fake_posterior(SHAPE), seed=1)
     if old:
-        run(first, path)
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(type(error)):
-        run(FakeStream(first.posterior, seed=2, fails_at=(4, error)), path, overwrite=old)
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+        run(first, path, FINE)
+    before = contents(tmp_path)
+    error = CountOverflow("70000 at (s=4, n=0, t=0)")
+    with pytest.raises(CountOverflow):
+        run(FakeStream(first.posterior, seed=2, fails_at=(4, error)), path, FINE, overwrite=old)
+    assert contents(tmp_path) == before
 
 
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("again", [cut(7, 7, 22), cut(2, 2, 22), cut(7, 1, 8)])
+def test_a_run_that_fails_is_continued_with_other_slabs(end: str, again: Plan, tmp_path: Path) -> None:
+    path, whole = tmp_path / f"counts{end}", tmp_path / f"whole{end}"
+    run(FakeStream(fake_posterior(SHAPE)), whole, FINE)
+    with pytest.raises(MemoryError):
+        run(FakeStream(fake_posterior(SHAPE), fails_at=(4, MemoryError("no"))), path, FINE)
+    rest = FakeStream(fake_posterior(SHAPE))
+    run(rest, path, again, resume=True)
+    assert min(s0 for s0, *_ in rest.fills) >= 4  # the rest only
+    np.testing.assert_array_equal(read(path), rest.counts())
+    if compression(path) == "none":
+        assert contents(tmp_path, "counts") == contents(tmp_path, "whole")
+    run(rest, path, again, resume=True)
+    assert sum((s1 - s0) * (n1 - n0) for s0, s1, n0, n1 in rest.fills) == 3 * SHAPE[1]
+
+
+def test_resume_starts_where_nothing_is(tmp_path: Path, stream: FakeStream) -> None:
+    assert describe(run(stream, tmp_path / "counts.h5", resume=True)).complete
+
+
+def test_ctrl_c_keeps_what_is_in_the_journal(tmp_path: Path) -> None:
     script = (
         # A background job of a script inherits SIGINT as ignored, and so does what it starts.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, time; from pathlib import Path; from tests.test_run import *\n"
+        "writing.COMMIT_SECONDS = 0\n"
         "def slow(event): print('started', flush=True); time.sleep(30)\n"
         "run(FakeStream(fake_posterior(SHAPE)), Path(sys.argv[1]), progress=slow)\n"
     )
@@ -139,13 +168,42 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "started\n"
-            assert names(tmp_path) == ["counts.h5.partial"]
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=20)
         finally:
             process.kill()
     assert errors.rstrip().endswith("KeyboardInterrupt")
-    assert names(tmp_path) == []
+    assert names(tmp_path) == ["counts.h5.partial", "counts.h5.partial.journal"]
+    stream = FakeStream(fake_posterior(SHAPE))
+    run(stream, tmp_path / "counts.h5", resume=True)
+    assert 0 < len(stream.fills) < 42
+
+
+def test_a_stopper_stops_between_slabs_and_says_how_to_go_on(tmp_path: Path, stream: FakeStream) -> None:
+    now = [0.0]
+
+    def tick(event: Progress) -> None:
+        now[0] = float(event.counts_done)
+
+    stopper = Stopper({"SLURM_JOB_END_TIME": "1000"}, clock=lambda: now[0])
+    told = r"stopped by the end of the job's time \(SLURM_JOB_END_TIME\); .*% of the counts are safely written"
+    with pytest.raises(Interrupted, match=told):
+        run(stream, tmp_path / "counts.npy", stopper=stopper, progress=tick)
+    done = len(stream.fills)
+    assert 0 < done < 42
+    run(stream, tmp_path / "counts.npy", resume=True)
+    assert len(stream.fills) == 42
+    np.testing.assert_array_equal(np.load(tmp_path / "counts.npy"), stream.counts())
+
+
+def test_progress_of_a_resumed_run_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "counts.npy"
+    with pytest.raises(MemoryError):
+        run(FakeStream(fake_posterior(SHAPE), fails_at=(4, MemoryError("no"))), path)
+    events: list[Progress] = []
+    run(FakeStream(fake_posterior(SHAPE)), path, resume=True, progress=events.append)
+    assert events[0].counts_before == 4 * SHAPE[1] * SHAPE[2] < events[0].counts_done
+    assert events[-1].counts_done == events[-1].counts_total
 
 
 def test_existing_file_is_refused_before_anything_is_computed(tmp_path: Path, stream: FakeStream) -> None:
@@ -160,21 +218,59 @@ def test_existing_file_is_refused_before_anything_is_computed(tmp_path: Path, st
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-def test_disk_that_refuses_is_one_line_and_leaves_nothing(
-    number: int, tmp_path: Path, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("commit_seconds", [0, 1000])
+def test_disk_that_refuses_is_one_line_and_what_is_safe_stays(
+    number: int, commit_seconds: int, tmp_path: Path, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(writing, "COMMIT_SECONDS", commit_seconds)
     pwrite, calls = os.pwrite, []
 
     def failing(descriptor: int, data: Any, offset: int) -> int:
         calls.append(offset)
-        if len(calls) > 5:
+        if len(calls) > 20:
             raise OSError(number, os.strerror(number))
         return pwrite(descriptor, data, offset)
 
     monkeypatch.setattr(os, "pwrite", failing)
-    with pytest.raises(StoreError, match=rf"can't be written after .* of 2\.7 KiB: {os.strerror(number)}"):
+    told = rf"can't be written.*: {os.strerror(number)}"
+    with pytest.raises((Interrupted, DiskRefused), match=told) as error:
         run(stream, tmp_path / "counts.npy")
-    assert names(tmp_path) == []
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    if commit_seconds:  # nothing was in the journal
+        assert isinstance(error.value, DiskRefused)
+        assert names(tmp_path) == []
+        return
+    assert isinstance(error.value, Interrupted)
+    assert "continue with resume=True" in str(error.value)
+    before = len(stream.fills)
+    run(stream, tmp_path / "counts.npy", resume=True)
+    assert len(stream.fills) - before < 42
+    np.testing.assert_array_equal(np.load(tmp_path / "counts.npy"), stream.counts())
+
+
+def test_disk_that_fills_up_makes_room_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (8, 200, 100)
+    stream, plan = FakeStream(fake_posterior(shape)), cut(1, 1, 40, shape)
+    # As on a file system that reserves nothing beforehand.
+    monkeypatch.setattr(raw, "_reserve", lambda *_: None)
+    monkeypatch.setattr(writing, "COMMIT_SECONDS", 0)
+    with tmpfs(tmp_path / "small", nbytes=1_000_000) as folder:
+        other = folder / "somebody else's"
+
+        def fill_up(_: Progress) -> None:
+            if not other.exists():
+                other.write_bytes(bytes(os.statvfs(folder).f_bavail * 4096 - 40_960))
+
+        for end in ENDS:
+            path = folder / f"counts{end}"
+            with pytest.raises(Interrupted, match="No space left on device; free some space there"):
+                run(stream, path, plan, progress=fill_up)
+            other.unlink()
+            run(stream, path, plan, resume=True)
+            np.testing.assert_array_equal(read(path), stream.counts())
+            for file in folder.iterdir():
+                remove(file)
 
 
 def test_short_writes_are_continued(tmp_path: Path, stream: FakeStream, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import typer
 from streamsample.cli.common import print_json
 from streamsample.cli.options import Json
 from streamsample.errors import StoreError
+from streamsample.target import FOLDERS
 
 if TYPE_CHECKING:
     from streamsample.interop.describe import Description
@@ -27,7 +28,7 @@ def info(path: AnyFile, as_json: Json = False) -> None:
       streamsample info counts.h5ad
       streamsample info posterior.h5 --json
     """
-    if path.is_dir():
+    if path.is_dir() and path.suffix not in FOLDERS:
         raise StoreError(f"{path} is a folder; give a file")
     if path.suffix == ".h5ad":
         from streamsample.interop.describe import describe

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from streamsample.errors import OutputExists, PlanError, StoreError
-from streamsample.target import check_folder
+from streamsample.target import FOLDERS, check_folder
 
 
 def check_output(output: Path, overwrite: bool, *, suffixes: Collection[str], inputs: Iterable[Path | None]) -> None:
@@ -37,7 +37,7 @@ def check_output(output: Path, overwrite: bool, *, suffixes: Collection[str], in
             raise OutputExists(f"{output} is read by this very command, and is not replaced; choose another name")
     if output.suffix not in suffixes:
         raise PlanError(f"{output.name} has the suffix {output.suffix!r}; this command writes {' or '.join(suffixes)}")
-    if output.is_dir():
+    if output.is_dir() and output.suffix not in FOLDERS:
         raise StoreError(f"{output} is a folder; choose another name")
     if output.exists() and not overwrite:
         raise OutputExists(f"{output} exists; give --overwrite to replace it")

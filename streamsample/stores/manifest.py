@@ -9,10 +9,11 @@ from typing import Any
 from streamsample import __version__
 from streamsample.errors import StoreError
 from streamsample.geometry import Selection, Shape, Slab
+from streamsample.overflow import DTYPES
+from streamsample.stores.checksums import CHECKSUM, HASHERS
 from streamsample.stream import STREAM_VERSION
 
 FORMAT = "streamsample-counts-1"
-CHECKSUM = "xxh3_64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class SlabCheck:
     slab: Slab
     """Positions within the selection."""
     checksum: int
-    """XXH3, 64 bits, of the slab's bytes in C order."""
+    """Of the slab's counts in C order, of the kind that the manifest names."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ class Manifest:
     """Version of the program that wrote the file."""
     layout: Mapping[str, Any] = field(default_factory=lambda: {"chunks": None, "codec": None})
     """Chunk and codec settings; none: contiguous and as they are."""
+    checksum: str = CHECKSUM
+    """What kind the checksums are."""
     complete: bool = False
     """Whether every count has been written."""
     checks: tuple[SlabCheck, ...] = ()
-    """The table of checksums, in file order; together the slabs hold every count once."""
+    """The table of checksums, in file order; together the slabs hold every count once, a sample each in new files."""
 
     @property
     def shape(self) -> Shape:
@@ -57,6 +60,14 @@ class Manifest:
         """Return the manifest of the finished run."""
         return replace(self, complete=True, checks=checks)
 
+    def difference(self, other: Manifest) -> str | None:
+        """Name the first item in which another run differs, with both values; None if it is the same run."""
+        ours, others = self.to_json(), other.to_json()
+        for name in ours:
+            if name not in ("complete", "slabs") and ours[name] != others.get(name):
+                return f"{name} is {_short(others.get(name))} there and {_short(ours[name])} here"
+        return None
+
     def scalars(self) -> dict[str, Any]:
         """Return what is a single value, under the names that the files use."""
         return {
@@ -66,7 +77,7 @@ class Manifest:
             "posterior_digest": self.posterior_digest,
             "streamsample_version": self.streamsample_version,
             "dtype": self.dtype,
-            "checksum": CHECKSUM,
+            "checksum": self.checksum,
             "complete": self.complete,
         }
 
@@ -99,16 +110,40 @@ class Manifest:
         if items.get("format") != FORMAT:
             raise StoreError(f"{source} is not ours: its format is {items.get('format')!r}, not {FORMAT!r}")
         try:
-            return cls(
+            made = cls(
                 seed=int(items["seed"]),
                 posterior_digest=str(items["posterior_digest"]),
                 selection=Selection.from_json(dict(items)),
                 dtype=str(items["dtype"]),
                 stream_version=int(items["stream_version"]),
                 streamsample_version=str(items["streamsample_version"]),
-                layout={"chunks": items["chunks"], "codec": items["codec"]},
+                layout=_layout(items),
+                checksum=str(items["checksum"]),
                 complete=bool(items["complete"]),
                 checks=tuple(SlabCheck(Slab(*extent), int(digits, 16)) for *extent, digits in items["slabs"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise StoreError(f"the manifest in {source} is damaged ({type(error).__name__}: {error})") from error
+        made._check(source)
+        return made
+
+    def _check(self, source: str) -> None:
+        """Refuse values that no run has."""
+        if self.dtype not in DTYPES or self.checksum not in HASHERS or not 0 <= self.seed < 2**64:
+            raise StoreError(
+                f"the manifest in {source} is damaged, or of a later version: "
+                f"dtype {self.dtype!r}, checksum {self.checksum!r}, seed {self.seed}"
+            )
+
+
+def _layout(items: Mapping[str, Any]) -> dict[str, Any]:
+    """Read chunk and codec settings, from JSON or from HDF5's attributes."""
+    sizes = {name: items[name] for name in ("chunks", "shards") if name in items}
+    layout = {name: None if value is None else [int(size) for size in value] for name, value in sizes.items()}
+    return {"chunks": layout["chunks"], "codec": None if items["codec"] is None else str(items["codec"]), **layout}
+
+
+def _short(value: Any) -> str:
+    """Write a value in at most a few words."""
+    text = str(value)
+    return text if len(text) <= 70 else f"{text[:60]}... ({len(text)} characters)"

@@ -1,24 +1,28 @@
-"""An output is complete or absent: everything happens under a partial name until it is renamed."""
+"""An output is complete or absent, and unfinished it can be continued: partial name, lock, journal, rename."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from streamsample.errors import OutputExists, StoreError, StreamsampleError
-from streamsample.stores.base import Store
-
-logger = logging.getLogger(__name__)
+from streamsample.errors import CountOverflow, DiskRefused, Interrupted, OutputExists, StoreError, StreamsampleError
+from streamsample.stores.base import Labels, Store
+from streamsample.stores.disk import PASSING, refusal
+from streamsample.stores.journal import Journal, Record, read_journal
+from streamsample.stores.lock import OutputLock
+from streamsample.stores.manifest import Manifest
+from streamsample.stores.places import Places
+from streamsample.stores.table import table_of
+from streamsample.stores.writing import Writing
 
 
 class Output:
     """The files of one output between start and rename; a context manager.
 
-    Leaving the context without `commit` removes everything that was written; what had the final name before stays.
+    Leaving the context without `commit` keeps what is in the journal, for a run that resumes; where there is nothing,
+    or it can be of no use, all is removed. What had the final name before stays.
 
     Parameters
     ----------
@@ -27,109 +31,183 @@ class Output:
     path
         The final name.
     overwrite
-        Whether a finished output of that name may be replaced.
+        Whether an output of that name, finished or not, may be replaced.
+    resume
+        Whether an unfinished one may be continued; what is complete stays.
+    break_lock
+        Whether to go on where another process seems to write the same output.
     """
 
-    def __init__(self, store: Store, path: Path, *, overwrite: bool = False) -> None:
-        self._final = store.files(path)
-        self._partial = store.files(path.with_name(path.name + ".partial"))
+    def __init__(
+        self, store: Store, path: Path, *, overwrite: bool = False, resume: bool = False, break_lock: bool = False
+    ) -> None:
+        self._store = store
+        self._places = Places(store, path)
         self._overwrite = overwrite
-        self._lock = -1
-        self._committed = False
+        self._resume = resume
+        self._lock = OutputLock(self._places.lock, breaks=break_lock)
+        self._record: Record | None = None
+        self._writing: Writing | None = None
+        self._begun = self._committed = False
 
     @property
     def partial(self) -> Path:
         """Where the counts are written until they are complete."""
-        return self._partial[0]
+        return self._places.partial[0]
 
     def __enter__(self) -> Output:
         """Refuse what exists, and make sure that nobody else writes the same output."""
-        self._refuse_existing()
-        self._lock = _lock(self.partial)
+        self._refuse_folder()
+        if not self._resume:
+            self._refuse_existing()
+        self._lock.acquire()
+        try:
+            self._record = self._look()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop what was not committed, and say in one line what the disk has refused."""
-        if not self._committed:
-            for path in self._partial:
-                path.unlink(missing_ok=True)
-        os.close(self._lock)
-        if isinstance(error, OSError) and not isinstance(error, StreamsampleError):
-            raise StoreError(f"{self._final[0]} can't be written: {disk_reason(error)}") from error
-
-    def commit(self) -> None:
-        """Sync, and give the files their final names.
-
-        The counts come first. A manifest beside them is removed before and renamed after them, so one that is
-        there always belongs to the counts beside it.
-        """
-        self._refuse_existing()
+        """Keep what can be continued, drop the rest, and say in one line what the disk has refused."""
         try:
-            for path in self._partial:
-                _sync(path)
-            for path in self._final[1:]:
-                path.unlink(missing_ok=True)
-            for partial, final in zip(self._partial, self._final, strict=True):
-                os.replace(partial, final)
+            self._let_go(error)
+        finally:
+            self._lock.release()
+        if isinstance(error, OSError) and not isinstance(error, StreamsampleError):
+            raise self._told(refusal(self._places.final[0], error)) from error
+        if isinstance(error, DiskRefused) and (told := self._told(error)) is not error:
+            raise told from error
+
+    def is_complete(self, manifest: Manifest) -> bool:
+        """Look at what is there of a run, and return whether that is all of it.
+
+        Raises
+        ------
+        OutputExists
+            If what is there is of another run, and may not be replaced; names the item that differs.
+        """
+        record = self._record
+        if record is not None and (problem := manifest.difference(record.manifest)):
+            if not self._overwrite:
+                raise OutputExists(_another(self.partial, problem))
+            record = self._record = None
+        if record is not None and record.finished:  # cut off while it got its names
+            self._places.rename()
             self._committed = True
-            _sync(self._final[0].parent)
-        except OSError as error:
-            raise StoreError(f"{self._final[0]} can't be finished: {disk_reason(error)}") from error
+        elif self._resume and self._places.final[0].exists() and not (record and self._overwrite):
+            self._committed = self._is_same(manifest)
+        return self._committed
+
+    def begin(self, manifest: Manifest, labels: Labels, threads: int = 1) -> Writing:
+        """Make the files, or open those of the run that is continued; `threads` may encode."""
+        self._begun = True
+        lines = () if self._record is None else self._record.lines
+        if not lines:
+            self._places.discard()
+        elif not self.partial.exists():
+            raise StoreError(
+                f"{self._places.journal} is there, but {self.partial} is not; "
+                "give overwrite=True (--overwrite) to start again"
+            )
+        landing = self._store.begin(self.partial, manifest, labels, lines, threads)
+        path = self._places.journal
+        journal = Journal(path) if lines else Journal.create(path, manifest)
+        self._identity = self.partial.stat()
+        self._writing = Writing(landing, journal, lines, self._check_place)
+        return self._writing
+
+    def commit(self, writing: Writing, manifest: Manifest, labels: Labels) -> None:
+        """Add the table of checksums, and give the files their final names.
+
+        Raises
+        ------
+        OutputExists
+            If somebody else has made a file of that name meanwhile; this one stays unfinished.
+        """
+        writing.flush()
+        self._refuse_existing()
+        done = manifest.completed(table_of(writing.lines, manifest.shape, manifest.dtype))
+        self._store.finish(self.partial, done, labels, tuple(writing.lines))
+        writing.finish()
+        self._places.rename()
+        self._committed = True
+
+    def _look(self) -> Record | None:
+        """Read what a former run has left in the journal."""
+        try:
+            record = read_journal(self._places.journal)
+        except StoreError:
+            if self._overwrite:
+                return None
+            raise
+        if record is None or not (record.lines or record.finished):
+            return None
+        if not self._resume and not self._overwrite:
+            raise OutputExists(
+                f"{self.partial} is there, unfinished ({record.share:.1%} written); give resume=True (--resume) to "
+                "continue it, or overwrite=True (--overwrite) to start again"
+            )
+        return record if self._resume else None
+
+    def _is_same(self, manifest: Manifest) -> bool:
+        """Whether the finished output is that of this run; one of another run may perhaps be replaced."""
+        path = self._places.final[0]
+        try:
+            problem = manifest.difference(self._store.open(path).manifest)
+        except StoreError as error:
+            problem = str(error)
+        if problem is not None and not self._overwrite:
+            raise OutputExists(_another(path, problem))
+        return problem is None
+
+    def _refuse_folder(self) -> None:
+        for path in self._places.final:
+            if path.is_dir() and not self._store.is_folder:
+                raise StoreError(f"{path} is a folder; choose another name")
 
     def _refuse_existing(self) -> None:
-        for path in self._final:
-            if path.is_dir():
-                raise StoreError(f"{path} is a folder; choose another name")
+        for path in self._places.final:
             if path.exists() and not self._overwrite:
                 raise OutputExists(f"{path} exists; give overwrite=True (--overwrite) to replace it")
 
-
-def disk_reason(error: OSError) -> str:
-    """Say why the disk has refused, and the way out where there is one."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    reason = os.strerror(error.errno) if error.errno else str(error)  # HDF5's own text is a page long
-    return f"{reason}{'; free some space there, or select less' if full else ''}"
-
-
-def _lock(path: Path) -> int:
-    """Make, or take over, the partial file, and lock it against other processes.
-
-    A partial file without a lock was left by a process that was killed, and is started again from nothing.
-    """
-    while True:
+    def _check_place(self) -> None:
+        """Make sure that the files are still there, and still this run's."""
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise StoreError(f"{path} can't be made: {disk_reason(error)}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise StoreError(
-                f"{path} is being written by another process; wait for it, or choose another name"
-            ) from None
-        except OSError:  # a file system without locks: nothing to hold on to
-            logger.debug("no lock on %s", path)
-        # Whoever held the lock before may have renamed or removed the file while this process waited to open it.
-        if _is(path, descriptor):
-            return descriptor
-        os.close(descriptor)
+            there = os.path.samestat(self.partial.stat(), self._identity) and self._places.journal.exists()
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise StoreError(f"{self.partial} was removed or replaced while it was written; start again")
+        self._lock.check()
+
+    def _let_go(self, error: BaseException | None) -> None:
+        """Make safe what was written, unless the user is in a hurry, and close."""
+        if self._writing is not None:
+            if error is not None and not isinstance(error, KeyboardInterrupt | OSError):
+                with suppress(StreamsampleError, OSError):
+                    self._writing.flush()
+            self._writing.close()
+        if self._begun and not self._committed and not self._is_worth_keeping(error):
+            with suppress(OSError):
+                self._lock.check()
+                self._places.discard()
+
+    def _is_worth_keeping(self, error: BaseException | None) -> bool:
+        """Whether slabs are safe, and a run that resumes has use for them: an overflow would come again."""
+        lines = () if self._record is None else self._record.lines
+        if self._writing is not None:
+            lines = tuple(self._writing.lines)
+        return bool(lines) and not isinstance(error, CountOverflow)
+
+    def _told(self, error: DiskRefused) -> StreamsampleError:
+        """What the disk has refused ends a run, but not what is safe already."""
+        if error.errno not in PASSING or not self._is_worth_keeping(error):
+            return error
+        return Interrupted(f"{error}; what is written is safe: continue with resume=True (--resume)")
 
 
-def _is(path: Path, descriptor: int) -> bool:
-    """Whether an open file still has this name."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _sync(path: Path) -> None:
-    """Sync a file, or a folder's list of names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _another(path: Path, problem: str) -> str:
+    return f"{path} is of another run: {problem}; give overwrite=True (--overwrite) to replace it"

@@ -25,7 +25,7 @@ class TestNpy(StoreContract):
         assert items["shape"] == [6, 21, 10]
         assert items["cell_names"][20] == "cell20"
         assert items["feature_names"] == [f"gene{t}" for t in range(10)]
-        assert len(items["slabs"]) == 18
+        assert len(items["slabs"]) == 6
 
     def test_counts_without_manifest_are_refused(self, store: Store, path: Path, stream: FakeStream) -> None:
         self.written(store, path, stream)

@@ -1,17 +1,32 @@
-"""Complete or absent: what becomes of names, whatever happens."""
+"""Complete or absent, and unfinished to be continued: what becomes of names, whatever happens."""
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from streamsample.errors import OutputExists, StoreError
-from streamsample.stores.base import Store, store_for
+from streamsample.errors import CountOverflow, DiskRefused, Interrupted, OutputExists, OutputLocked, StoreError
+from streamsample.geometry import Slab
+from streamsample.stores.base import Labels, Store, store_for
+from streamsample.stores.disk import refusal
+from streamsample.stores.journal import read_journal
+from streamsample.stores.manifest import Manifest
 from streamsample.stores.output import Output
+from streamsample.stores.writing import Writing
+from tests.fake_stream import FakeStream, fake_posterior
+
+ROOT = Path(__file__).parents[2]
+STREAM = FakeStream(fake_posterior((3, 4, 5)))
+MANIFEST = Manifest(0, STREAM.posterior.digest(), STREAM.selection, "uint16")
+LABELS = Labels()
+FINAL, PARTIAL = ["counts.npy", "counts.npy.json"], ["counts.npy.partial", "counts.npy.partial.journal"]
 
 
 @pytest.fixture
@@ -24,16 +39,22 @@ def store(path: Path) -> Store:
     return store_for(path)
 
 
-def fill(output: Output, text: str) -> None:
-    output.partial.write_text(text)
-    output.partial.with_name(output.partial.name + ".json").write_text(text)
+def write(writing: Writing, *samples: int, value: int = 7) -> None:
+    for s in samples:
+        writing.write(Slab(s, s + 1, 0, 4), np.full((1, 4, 5), value, dtype=np.uint16))
 
 
-def fail(output: Output) -> None:
+def complete(output: Output, value: int = 7) -> None:
+    writing = output.begin(MANIFEST, LABELS)
+    write(writing, 0, 1, 2, value=value)
+    output.commit(writing, MANIFEST, LABELS)
+
+
+def fail(output: Output, error: BaseException, *samples: int) -> None:
     """Write something, and give up."""
     with output:
-        fill(output, "new")
-        raise RuntimeError
+        write(output.begin(MANIFEST, LABELS), *samples)
+        raise error
 
 
 def names(folder: Path) -> list[str]:
@@ -42,16 +63,37 @@ def names(folder: Path) -> list[str]:
 
 def test_final_names_appear_on_commit_only(store: Store, path: Path) -> None:
     with Output(store, path) as output:
-        fill(output, "new")
-        assert names(path.parent) == ["counts.npy.partial", "counts.npy.partial.json"]
-        output.commit()
-    assert names(path.parent) == ["counts.npy", "counts.npy.json"]
-    assert path.read_text() == "new"
+        writing = output.begin(MANIFEST, LABELS)
+        write(writing, 0, 1, 2)
+        assert not path.exists()
+        assert output.partial.exists()
+        output.commit(writing, MANIFEST, LABELS)
+    assert names(path.parent) == FINAL
+    np.testing.assert_array_equal(np.load(path), 7)
 
 
-def test_nothing_is_left_after_an_error(store: Store, path: Path) -> None:
+def test_nothing_is_left_of_a_run_that_has_written_nothing(store: Store, path: Path) -> None:
     with pytest.raises(RuntimeError):
-        fail(Output(store, path))
+        fail(Output(store, path), RuntimeError())
+    assert names(path.parent) == []
+
+
+def test_what_is_written_stays_after_an_error(store: Store, path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        fail(Output(store, path), RuntimeError(), 1)
+    assert names(path.parent) == [*PARTIAL, "counts.npy.partial.json"]
+    with Output(store, path, resume=True) as output:
+        assert not output.is_complete(MANIFEST)
+        writing = output.begin(MANIFEST, LABELS)
+        assert [line.slab for line in writing.lines] == [Slab(1, 2, 0, 4)]
+        write(writing, 0, 2, value=8)
+        output.commit(writing, MANIFEST, LABELS)
+    assert np.load(path)[:, 0, 0].tolist() == [8, 7, 8]
+
+
+def test_an_overflow_would_come_again_so_nothing_is_kept(store: Store, path: Path) -> None:
+    with pytest.raises(CountOverflow):
+        fail(Output(store, path), CountOverflow("300 is above 255"), 0, 1)
     assert names(path.parent) == []
 
 
@@ -64,50 +106,141 @@ def test_existing_files_are_refused_and_kept(store: Store, path: Path) -> None:
         taken.unlink()
 
 
+def test_an_unfinished_output_is_neither_replaced_nor_continued_unasked(store: Store, path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        fail(Output(store, path), RuntimeError(), 1)
+    with pytest.raises(OutputExists, match=r"unfinished \(33.3% written\); give resume=True"), Output(store, path):
+        pass
+    with Output(store, path, overwrite=True) as output:
+        assert not output.is_complete(MANIFEST)
+        complete(output)
+    assert names(path.parent) == FINAL
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_run_is_named_by_what_differs(store: Store, path: Path, overwrite: bool) -> None:
+    other = replace(MANIFEST, seed=9)
+    with pytest.raises(RuntimeError):
+        fail(Output(store, path), RuntimeError(), 0)
+    with Output(store, path, resume=True, overwrite=overwrite) as output:
+        if overwrite:
+            assert not output.is_complete(other)
+            assert output.begin(other, LABELS).lines == []
+        else:
+            with pytest.raises(OutputExists, match="is of another run: seed is 0 there and 9 here"):
+                output.is_complete(other)
+
+
+def test_a_complete_output_is_known_again(store: Store, path: Path) -> None:
+    with Output(store, path) as output:
+        complete(output)
+    with Output(store, path, resume=True) as output:
+        assert output.is_complete(MANIFEST)
+        with pytest.raises(OutputExists, match="dtype is uint16 there and uint8 here"):
+            output.is_complete(replace(MANIFEST, dtype="uint8"))
+    assert names(path.parent) == FINAL
+
+
 def test_old_output_survives_a_failed_overwrite(store: Store, path: Path) -> None:
     for old in store.files(path):
         old.write_text("old")
     with pytest.raises(RuntimeError):
-        fail(Output(store, path, overwrite=True))
+        fail(Output(store, path, overwrite=True), RuntimeError(), 0)
     assert [file.read_text() for file in store.files(path)] == ["old", "old"]
-    with Output(store, path, overwrite=True) as output:
-        fill(output, "new")
-        output.commit()
-    assert [file.read_text() for file in store.files(path)] == ["new", "new"]
-    assert names(path.parent) == ["counts.npy", "counts.npy.json"]
+    with Output(store, path, overwrite=True, resume=True) as output:
+        assert not output.is_complete(MANIFEST)
+        writing = output.begin(MANIFEST, LABELS)
+        assert len(writing.lines) == 1
+        write(writing, 1, 2)
+        output.commit(writing, MANIFEST, LABELS)
+    assert names(path.parent) == FINAL
+    np.testing.assert_array_equal(np.load(path), 7)
 
 
-def test_file_that_appears_meanwhile_is_kept(store: Store, path: Path) -> None:
+def test_file_that_appears_meanwhile_is_kept_and_so_is_the_partial(store: Store, path: Path) -> None:
     with Output(store, path) as output:
-        fill(output, "new")
+        writing = output.begin(MANIFEST, LABELS)
+        write(writing, 0, 1, 2)
         path.write_text("somebody else's")
         with pytest.raises(OutputExists):
-            output.commit()
+            output.commit(writing, MANIFEST, LABELS)
     assert path.read_text() == "somebody else's"
-    assert names(path.parent) == ["counts.npy"]
+    assert names(path.parent) == ["counts.npy", *PARTIAL, "counts.npy.partial.json"]
 
 
 def test_two_writers_of_one_output_are_refused(store: Store, path: Path) -> None:
     with Output(store, path) as output:
-        fill(output, "new")
-        with pytest.raises(StoreError, match="being written by another process"), Output(store, path):
+        told = rf"being written by another process: {os.getpid()} on .* \(--break-lock\)"
+        with pytest.raises(OutputLocked, match=told), Output(store, path):
             pass
-        assert output.partial.read_text() == "new"
+        complete(output)
+    assert names(path.parent) == FINAL
 
 
-def test_partial_of_a_killed_process_is_taken_over(store: Store, path: Path) -> None:
+@pytest.mark.parametrize("stop", ["writing.flush()", "output.commit(writing, MANIFEST, LABELS)", "pass"])
+def test_output_of_a_killed_process_is_taken_over(store: Store, path: Path, stop: str) -> None:
     script = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from streamsample.stores.base import store_for; from streamsample.stores.output import Output\n"
+        "import os, signal, sys; from pathlib import Path; from tests.stores.test_output import *\n"
         "path = Path(sys.argv[1])\n"
-        "with Output(store_for(path), path) as output: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with Output(store_for(path), path) as output:\n"
+        "    writing = output.begin(MANIFEST, LABELS); write(writing, 0, 1, 2)\n"
+        f"    {stop}\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(path)], check=False, cwd=Path(__file__).parents[2])
-    assert names(path.parent) == ["counts.npy.partial"]
-    with Output(store, path) as output:
-        fill(output, "new")
-        output.commit()
-    assert names(path.parent) == ["counts.npy", "counts.npy.json"]
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False, cwd=ROOT)
+    assert "counts.npy.partial.lock" in names(path.parent)
+    with Output(store, path, resume=True) as output:
+        if not output.is_complete(MANIFEST):
+            writing = output.begin(MANIFEST, LABELS)
+            assert len(writing.lines) == (0 if stop == "pass" else 3)
+            write(writing, *([0, 1, 2] if stop == "pass" else []))
+            output.commit(writing, MANIFEST, LABELS)
+    assert names(path.parent) == FINAL
+    np.testing.assert_array_equal(np.load(path), 7)
+
+
+def test_a_journal_without_its_output_is_told(store: Store, path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        fail(Output(store, path), RuntimeError(), 1)
+    path.with_name("counts.npy.partial").unlink()
+    with Output(store, path, resume=True) as output:
+        assert not output.is_complete(MANIFEST)
+        with pytest.raises(StoreError, match=r"counts\.npy\.partial is not; give overwrite=True"):
+            output.begin(MANIFEST, LABELS)
+    with Output(store, path, overwrite=True) as output:
+        complete(output)
+    assert names(path.parent) == FINAL
+
+
+@pytest.mark.parametrize(("number", "resumable"), [(errno.EIO, True), (errno.ENOSPC, True), (errno.EACCES, False)])
+def test_only_what_may_pass_is_worth_another_try(store: Store, path: Path, number: int, resumable: bool) -> None:
+    def refused() -> None:
+        with Output(store, path) as output:
+            writing = output.begin(MANIFEST, LABELS)
+            write(writing, 0)
+            writing.flush()
+            write(writing, 1)  # of which nobody knows whether it is on the disk
+            raise refusal(path, OSError(number, os.strerror(number)))
+
+    with pytest.raises(Interrupted if resumable else DiskRefused, match=os.strerror(number)):
+        refused()
+    record = read_journal(path.with_name("counts.npy.partial.journal"))
+    assert record is not None
+    assert [line.slab for line in record.lines] == [Slab(0, 1, 0, 4)]
+
+
+def test_folder_removed_while_writing_is_one_line(store: Store, path: Path) -> None:
+    inner = path.parent / "inner"
+    inner.mkdir()
+    with Output(store, inner / path.name) as output:
+        writing = output.begin(MANIFEST, LABELS)
+        write(writing, 0)
+        for file in inner.iterdir():
+            file.unlink()
+        inner.rmdir()
+        with pytest.raises(StoreError, match="was removed or replaced while it was written") as error:
+            writing.flush()
+    assert "\n" not in str(error.value)
 
 
 def test_folder_in_the_way_is_refused(store: Store, path: Path) -> None:
@@ -128,14 +261,13 @@ def test_manifest_never_stands_beside_counts_of_another_run(
     for old in store.files(path):
         old.write_text("old")
     seen = []
-    replace = os.replace
+    rename = os.replace
 
     def watched(source: Path, target: Path) -> None:
-        seen.append({file.name: file.read_text() for file in store.files(path) if file.exists()})
-        replace(source, target)
+        seen.append({file.name: file.read_bytes() == b"old" for file in store.files(path) if file.exists()})
+        rename(source, target)
 
     monkeypatch.setattr(os, "replace", watched)
     with Output(store, path, overwrite=True) as output:
-        fill(output, "new")
-        output.commit()
-    assert seen == [{"counts.npy": "old"}, {"counts.npy": "new"}]
+        complete(output)
+    assert seen == [{"counts.npy": True}, {"counts.npy": False}]

@@ -1,0 +1,190 @@
+"""One writer an output: a lock file that says who writes, where, and since when; it works where file locks don't."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from streamsample.errors import OutputLocked
+from streamsample.stores.disk import refusal
+from streamsample.units import format_seconds
+
+HEARTBEAT_SECONDS = 10.0
+"""The lock file is touched so often; its age says when its holder was last alive."""
+_EMPTY_SECONDS = 1.0  # a lock that stays without a holder for so long was left between its making and its writing
+
+
+class OutputLock:
+    """Who holds the file holds the output.
+
+    Parameters
+    ----------
+    path
+        The lock file.
+    breaks
+        Whether to take over a lock whose holder may be alive.
+    """
+
+    def __init__(self, path: Path, *, breaks: bool = False) -> None:
+        self._path = path
+        self._breaks = breaks
+        self._text = ""
+        self._done = threading.Event()
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises
+        ------
+        OutputLocked
+            If somebody else has it; names them.
+        DiskRefused
+            If the file can't be made.
+        """
+        self._text = json.dumps({**_myself(), "token": uuid.uuid4().hex})
+        patience = time.monotonic() + _EMPTY_SECONDS
+        while not self._create():
+            found = self._read()
+            if found == "" and not self._breaks and time.monotonic() < patience:
+                time.sleep(0.05)
+            elif found is not None:
+                if found and not self._breaks and not _is_dead(holder := _parse(found)):
+                    raise OutputLocked(self._refusal(holder))
+                self._put_aside(found)
+        threading.Thread(target=self._beat, name="streamsample-heartbeat", daemon=True).start()
+
+    def check(self) -> None:
+        """Raise `OutputLocked` if somebody has broken this lock, so that two never write."""
+        found = self._read()
+        if found != self._text:
+            by = f"process {_parse(found).get('pid')} on {_parse(found).get('host')}" if found else "somebody"
+            raise OutputLocked(
+                f"the lock {self._path} was taken away by {by}; this run stops, and changes nothing more"
+            )
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._done.set()
+        if self._read() == self._text:
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _create(self) -> bool:
+        """Make the file with this process in it; False where there is one."""
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise refusal(self._path, error, "made") from error
+        try:
+            os.write(descriptor, self._text.encode())
+        except OSError as error:
+            with suppress(OSError):
+                self._path.unlink()
+            raise refusal(self._path, error) from error
+        finally:
+            os.close(descriptor)
+        return self._read() == self._text
+
+    def _read(self) -> str | None:
+        """What is in the file; None where there is none."""
+        try:
+            return self._path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def _put_aside(self, stale: str) -> None:
+        """Remove a stale lock, but not one that somebody has put in its place meanwhile."""
+        aside = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
+        try:
+            os.rename(self._path, aside)
+        except FileNotFoundError:
+            return
+        if aside.read_text(encoding="utf-8", errors="replace") != stale:
+            with suppress(OSError):
+                os.link(aside, self._path)
+        aside.unlink()
+
+    def _refusal(self, holder: dict[str, Any]) -> str:
+        """Say who holds the lock, and the way out."""
+        try:
+            age = format_seconds(max(0.0, time.time() - self._path.stat().st_mtime))
+        except OSError:
+            age = "unknown"
+        return (
+            f"{self._path.name.removesuffix('.lock')} is being written by another process: {holder.get('pid')} on "
+            f"{holder.get('host')} (last sign of life {age} ago); wait for it, or choose another name; "
+            "if it is certainly dead, give break_lock=True (--break-lock)"
+        )
+
+    def _beat(self) -> None:
+        """Touch the file again and again, for as long as it is this one."""
+        while not self._done.wait(HEARTBEAT_SECONDS):
+            if self._read() == self._text:
+                with suppress(OSError):
+                    os.utime(self._path)
+
+
+def _myself() -> dict[str, Any]:
+    """Who this process is, as far as another one can check."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+        "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
+        "pid_namespace": _link("/proc/self/ns/pid"),
+        "job": os.environ.get("SLURM_JOB_ID"),
+        "restart": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
+    }
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Whether a holder is certainly no more: gone from this very system, or its job was requeued by SLURM."""
+    here = _myself()
+    same_job = here["job"] is not None and holder.get("job") == here["job"]
+    if same_job and holder.get("restart", 0) < here["restart"]:
+        return True
+    if any(holder.get(key) != here[key] for key in ("host", "boot_id", "pid_namespace")):
+        return False
+    started = _started(int(holder.get("pid", 0)))
+    return started is None or started != holder.get("started")
+
+
+def _started(pid: int) -> str | None:
+    """When a process was started, in ticks since boot; None if it is not there, or waits to be buried."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else fields[18]
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Read a lock; nothing is known of the holder of a damaged one."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _first_line(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def _link(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None

@@ -1,0 +1,109 @@
+"""One writer an output, and no more waiting for the dead than there must be."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamsample.errors import OutputLocked
+from streamsample.stores import lock as module
+from streamsample.stores.lock import OutputLock
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "counts.npy.partial.lock"
+
+
+def held(path: Path, **changes: Any) -> None:
+    """A lock of this process, but for some items."""
+    path.write_text(json.dumps({**module._myself(), **changes}))
+
+
+def dead_pid() -> int:
+    """The number of a process that is no more."""
+    return int(subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True).stdout)
+
+
+def taken(path: Path, **options: Any) -> bool:
+    lock = OutputLock(path, **options)
+    try:
+        lock.acquire()
+    except OutputLocked:
+        return False
+    lock.check()
+    lock.release()
+    assert list(path.parent.iterdir()) == []
+    return True
+
+
+def test_names_its_holder_and_is_gone_afterwards(path: Path) -> None:
+    lock = OutputLock(path)
+    lock.acquire()
+    holder = json.loads(path.read_text())
+    assert (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname())
+    assert holder["boot_id"]
+    assert not taken(path)
+    lock.release()
+    assert taken(path)
+
+
+def test_the_dead_of_this_system_are_no_obstacle(path: Path) -> None:
+    held(path, pid=dead_pid())
+    assert taken(path)
+    held(path, started="1")  # this number belonged to another process before
+    assert taken(path)
+
+
+@pytest.mark.parametrize("changes", [{"host": "elsewhere"}, {"boot_id": "another"}, {"pid_namespace": "pid:[1]"}])
+def test_nothing_is_known_of_the_dead_elsewhere(path: Path, changes: dict[str, str]) -> None:
+    held(path, pid=dead_pid(), **changes)
+    assert not taken(path)
+    assert taken(path, breaks=True)
+
+
+def test_a_job_that_slurm_has_requeued_takes_over_from_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held(path, host="elsewhere", job="77", restart=0)
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert not taken(path)  # another task of the same job
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert taken(path)
+    held(path, host="elsewhere", job="78", restart=0)
+    assert not taken(path)
+
+
+def test_a_lock_without_a_holder_is_waited_for_a_moment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EMPTY_SECONDS", 0.1)
+    path.touch()
+    assert taken(path)
+
+
+def test_whose_lock_is_broken_notices(path: Path) -> None:
+    first, second = OutputLock(path), OutputLock(path, breaks=True)
+    first.acquire()
+    second.acquire()
+    with pytest.raises(OutputLocked, match=f"taken away by process {os.getpid()}"):
+        first.check()
+    first.release()  # which leaves the other's alone
+    second.check()
+    second.release()
+
+
+def test_a_heart_beats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    lock = OutputLock(path)
+    lock.acquire()
+    os.utime(path, (0, 0))
+    for _ in range(500):
+        if path.stat().st_mtime > 0:
+            break
+        lock._done.wait(0.01)
+    assert path.stat().st_mtime > 0
+    lock.release()
