@@ -9,13 +9,14 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import plots, tables
+from benchmarks import plots, store_tables, tables
+from benchmarks.markdown import shape_text
 from benchmarks.results import Results
 from benchmarks.workloads import CACHE, ROOT
 from streamsample.units import format_bytes
 
 DOCS = ROOT / "docs"
-LIBRARIES = ("streamsample", "numpy", "numba", "llvmlite", "scipy", "torch", "pyro-ppl", "h5py")
+LIBRARIES = ("streamsample", "numpy", "numba", "llvmlite", "scipy", "torch", "pyro-ppl", "numpyro", "h5py")
 
 IDLE = 0.5
 """Load average up to which a machine counts as idle."""
@@ -33,15 +34,19 @@ def run(output: Path) -> None:
 
 def page(results: Results) -> str:
     """Fill in page.md."""
-    names = ("kernel", "roof", "dtype", "batch", "mean", "peers", "stores", "draw", "start", "scaling")
+    names = (
+        "kernel", "roof", "dtype", "batch", "mean", "peers", "libraries", "virtual", "fit", "draw", "start",
+        "scaling",
+    )  # fmt: skip
     missed = tables.misses(results)
     told = (
         "\n".join(["**Missed**:", "", *(f"- {line}" for line in missed)]) if missed else "Nothing asked for was missed."
     )
     sizes = next(results.of("batch")).info["shape"]
     return PAGE.read_text(encoding="utf-8").format(
-        machine=machine(results), missed=told, batch_shape=f"{tables.shape_text(sizes)} counts of `single_cell`",
+        machine=machine(results), missed=told, batch_shape=f"{shape_text(sizes)} counts of `single_cell`",
         **{name: getattr(tables, name)(results) for name in names},
+        stores=store_tables.stores(results), files=store_tables.files(results),
     )  # fmt: skip
 
 

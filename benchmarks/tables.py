@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
 from typing import Any
 
+from benchmarks.markdown import MEGA, ratio_text, shape_text, table, verdict
 from benchmarks.measure import Spread
 from benchmarks.results import Result, Results
-
-MEGA = 1e-6
+from benchmarks.store_tables import stores_found
 
 THREADS_MUST = 1.8  # all threads over one, on two cores
 ROOF_WORKLOAD, ROOF_MUST, ROOF_GOAL = "single_cell", 0.12, 0.25
 START_MUST = {"cold": 12.0, "cached": 0.5}  # seconds of the first call
+FIT_DATA, FIT_MUST = "sc_mixology", 3  # times faster than the plain likelihood
+VIRTUAL_MUST = 3  # times the cost of decoding the same counts
 READ_MUST = 0.5  # seconds of a process that reads 1,000 counts
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Lay a table out in Markdown, numbers to the right."""
-    titles = list(head)
-    lines = [titles, ["---", *["--:"] * (len(titles) - 1)], *map(list, rows)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def shape_text(shape: Iterable[int]) -> str:
-    """Write (S, N, T) as text."""
-    return " x ".join(f"{size:,}" for size in shape)
-
-
-def ratio_text(ratio: float) -> str:
-    """Write a ratio with two or three digits."""
-    return f"{ratio:,.0f} x" if ratio >= 10 else f"{ratio:.1f} x"
-
-
-def verdict(value: float, must: float | None, goal: float | None) -> str:
-    """Say how a ratio compares with what was asked for."""
-    if must is None or goal is None:
-        return ""
-    return "goal met" if value >= goal else "must met" if value >= must else "**missed**"
 
 
 def kernel(results: Results) -> str:
@@ -72,6 +49,7 @@ def roof(results: Results) -> str:
             [
                 one.name, one.rival("roof").show(MEGA), f"{share.median:.1%} ({share.low:.1%}-{share.high:.1%})",
                 verdict(share.median, *asked),
+                f"{one.info['waited']:.2%}",
                 f"{one.info['scalar']:.4%}",
                 "" if gain is None else gain.show(),
                 "" if gain is None else verdict(gain.median, THREADS_MUST, math.inf),
@@ -83,6 +61,7 @@ def roof(results: Results) -> str:
         "words alone, M/s",
         "share of the roof",
         "",
+        "to the lanes",
         "to the scalar path",
         f"{threads} threads over 1",
         "",
@@ -144,14 +123,46 @@ def peers(results: Results) -> str:
     return table(("workload", "streamsample, M counts/s", *names), rows)
 
 
-def stores(results: Results) -> str:
-    """Rates to disk."""
+def libraries(results: Results) -> str:
+    """Rates of other libraries' own predictive counts."""
+    rows = [
+        [one.name, one.rate.show(MEGA), one.rival("theirs").show(MEGA), ratio_text(one.over("theirs").median)]
+        for one in results.of("libraries")
+    ]
+    return table(("library", "streamsample, M counts/s", "its own", "ratio"), rows)
+
+
+def virtual(results: Results) -> str:
+    """Time of computing slices over that of decoding them."""
     rows = []
-    for one in results.of("stores"):
-        nbytes = one.info["nbytes"] * one.rate.median / one.info["counts"]
-        memory = one.rival("memory").show(MEGA)
-        rows.append([one.name, one.rate.show(MEGA), f"{nbytes / 1e9:.2f}", memory, one.info["filesystem"]])
-    return table(("store", "M counts/s to disk", "GB/s", "in memory only", "file system"), rows)
+    for one in results.of("virtual"):
+        each = one.info["counts"] / one.info["slices"]
+        cost = cost_of_computing(one)
+        computed, decoded = (f"{1e3 * each / rate.median:,.2f}" for rate in (one.rate, one.rival("decoded")))
+        kept = "must met" if cost.median <= VIRTUAL_MUST else "**missed**"
+        rows.append([one.name, f"{each:,.0f}", computed, decoded, cost.show(), f"{VIRTUAL_MUST:g}", kept])
+    return table(("slice", "counts", "computed, ms", "decoded, ms", "cost", "at most", ""), rows)
+
+
+def cost_of_computing(one: Result) -> Spread:
+    """Time that a slice of a virtual dataset takes over that of decoding it, round by round."""
+    return Spread.of_ratio(one.info["rates"]["decoded"], one.rates)
+
+
+def fit(results: Results) -> str:
+    """Time of a fit's step, and of one with the plain likelihood."""
+    rows = []
+    for one in results.of("fit"):
+        counts = math.prod(one.info["shape"])
+        ours, plain = (f"{1e3 * counts / rate.median:,.1f}" for rate in (one.rate, one.rival("plain")))
+        must = FIT_MUST if one.name == FIT_DATA else None
+        rows.append(
+            [
+                one.name, shape_text(one.info["shape"]), ours, plain, one.over("plain").show(),
+                f"{must:g}" if must else "", verdict(one.over("plain").median, must, math.inf),
+            ]
+        )  # fmt: skip
+    return table(("data", "N x T", "a step, ms", "plain, ms", "ratio", "must", ""), rows)
 
 
 def draw(results: Results) -> str:
@@ -216,7 +227,15 @@ def misses(results: Results) -> list[str]:
             found.append((f"{one.name}: {one.info['threads']} threads over one", gain, THREADS_MUST, "x"))
         if one.name == ROOF_WORKLOAD:
             found.append((f"{one.name}: share of the roof", 100 * one.over("roof").median, 100 * ROOF_MUST, "%"))
+    found += stores_found(results)
+    for one in results.of("fit"):
+        if one.name == FIT_DATA:
+            found.append((f"a step of the fit of {one.name} over plain Pyro", one.over("plain").median, FIT_MUST, "x"))
     short = [f"{what}: {value:.3g} {unit}, must {must:g} {unit}" for what, value, must, unit in found if value < must]
+    for one in results.of("virtual"):
+        cost = cost_of_computing(one).median
+        if cost > VIRTUAL_MUST:
+            short.append(f"{one.name}, computed: {cost:.3g} x the cost of decoding, at most {VIRTUAL_MUST:g} x")
     for one in results.of("start"):
         told: dict[str, Any] = one.info.get("seconds") or {}
         state = one.info["state"]

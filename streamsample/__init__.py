@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from streamsample.budget import Budget
     from streamsample.estimate import estimate_predictive_memory
     from streamsample.fit import TechnicalModel
+    from streamsample.fit.any_model import draw_posterior
     from streamsample.planner import Plan, plan
     from streamsample.posterior import Posterior
     from streamsample.run import sample
+    from streamsample.stored import StoredCounts, open
     from streamsample.stream import CountStream
     from streamsample.summary import summarise
     from streamsample.verifier import verify
+    from streamsample.virtual import save_virtual
 
 __version__ = "0.1.0"
 
@@ -27,11 +30,15 @@ __all__ = [
     "CountStream",
     "Plan",
     "Posterior",
+    "StoredCounts",
     "TechnicalModel",
+    "draw_posterior",
     "errors",
     "estimate_predictive_memory",
+    "open",
     "plan",
     "sample",
+    "save_virtual",
     "summarise",
     "verify",
 ]
@@ -41,10 +48,14 @@ _HOMES = {
     "CountStream": "stream",
     "Plan": "planner",
     "Posterior": "posterior",
+    "StoredCounts": "stored",
     "TechnicalModel": "fit",
+    "draw_posterior": "fit.any_model",
     "estimate_predictive_memory": "estimate",
+    "open": "stored",
     "plan": "planner",
     "sample": "run",
+    "save_virtual": "virtual",
     "summarise": "summary",
     "verify": "verifier",
 }

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,8 @@ from streamsample.parameters import (
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from streamsample.interop.arviz_source import Variable
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,6 +127,52 @@ class Posterior:
         from streamsample.posterior_file import open_posterior
 
         return open_posterior(Path(path))
+
+    @classmethod
+    def from_arviz(
+        cls,
+        source: Any,
+        *,
+        alpha: Variable | None = None,
+        size_factor: ArrayLike | str | None = None,
+        group: ArrayLike | str | None = None,
+        n_cells: int | None = None,
+        sample_dims: Sequence[str] = ("chain", "draw"),
+        **parameters: Variable,
+    ) -> Posterior:
+        """Take the draws of any library that ArviZ knows; they stay where they are and are read a minibatch at a time.
+
+        ``Posterior.from_arviz("fit.nc", mu="mu", phi="alpha", group="batch")``. Chains and draws become one axis of
+        samples, chain after chain; names come from coordinates.
+
+        Parameters
+        ----------
+        source
+            DataTree, InferenceData, its Dataset ``posterior``, or the path of a netCDF file or Zarr folder.
+        **parameters
+            The two parameters of a negative binomial, under the names of one parametrisation: (mu, phi),
+            (mean, total_count), (mean, concentration), (mu, theta), (mean or mu, dispersion), (total_count, probs),
+            (total_count, logits) or (n, p). Each is a variable's name, or a function of the Dataset of some draws that
+            returns a DataArray; with one dimension beside the draws, features, or none: the same for all.
+        alpha
+            Likewise, the factor of each group: dimensions group and feature, or one of them.
+        size_factor, group
+            (N,) values; or the name of a variable in ``constant_data``. Groups are numbers in [0, C) or names.
+        n_cells
+            N, where neither is given.
+        sample_dims
+            Dimensions that together are the samples: two, or one.
+
+        Raises
+        ------
+        PosteriorError
+            If a variable or group is not there, or dimensions or values do not fit.
+        MissingExtra
+            If a file is to be read and xarray is not installed.
+        """
+        from streamsample.interop.arviz_groups import read_arviz
+
+        return read_arviz(source, parameters, alpha, size_factor, group, n_cells, sample_dims)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write a ``posterior.h5``, complete or not at all.

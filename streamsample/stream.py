@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from streamsample import twin
 from streamsample.bins import Layout, lay_out
+from streamsample.counts import Counts
 from streamsample.errors import BudgetError, SelectionError
-from streamsample.geometry import AXES, Selection, Shape, minibatches, resolve
+from streamsample.geometry import IndexArray, Selection, Shape, minibatches
 from streamsample.minibatch import Minibatch
-from streamsample.names import positions_of
+from streamsample.parameters import Names
 from streamsample.units import GIB, format_bytes
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ STREAM_VERSION = 1
 LOUD_NBYTES = 4 * GIB  # results from here on are compared with the budget before they are allocated
 
 
-class CountStream:
+class CountStream(Counts):
     """Counts ``y[S, N, T]`` of a posterior and a seed, computed when they are read.
 
     It behaves like a read-only NumPy array: ``stream[3, 100:200, ::7]`` computes exactly these counts. Batches,
@@ -47,7 +48,6 @@ class CountStream:
 
     dtype = np.dtype(np.uint32)
     """Type of what is read; files take the narrowest type that holds every count."""
-    ndim = 3
 
     def __init__(self, posterior: Posterior, seed: int = 0, selection: Selection | None = None) -> None:
         seed = operator.index(seed)
@@ -60,72 +60,17 @@ class CountStream:
         self.selection = Selection.of(posterior.shape) if selection is None else selection
 
     @property
-    def shape(self) -> Shape:
-        """Sizes (S, N, T)."""
-        return self.selection.shape
-
-    @property
-    def size(self) -> int:
-        """Number of counts."""
-        nsamples, ncells, nfeatures = self.shape
-        return nsamples * ncells * nfeatures
+    def names(self) -> tuple[Names | None, Names | None]:
+        """Names of the selected cells (N,) and features (T,), where the posterior has any."""
+        cells, features = self.posterior.cells.names, self.posterior.facts.feature_names
+        return (
+            None if cells is None else cells[self.selection.cells],
+            None if features is None else features[self.selection.features],
+        )
 
     def __repr__(self) -> str:
         """Tell shape and seed."""
         return f"<CountStream {self.shape} (samples, cells, features) seed={self.seed}>"
-
-    def __len__(self) -> int:
-        """Return S."""
-        return self.shape[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Compute every count."""
-        if copy is False:
-            raise ValueError("a stream is computed, so that its array is always new; don't ask for copy=False")
-        counts: NDArray[Any] = self[:]
-        return counts if dtype is None else counts.astype(dtype)
-
-    def __getitem__(self, key: Any) -> Any:
-        """Compute the counts of a slice.
-
-        Integers, slices, masks and index arrays select along their own axis each (as ``numpy.ix_``, not pairwise);
-        integers drop their axis.
-
-        Returns
-        -------
-        numpy.ndarray or numpy.uint32
-            uint32 counts.
-        """
-        keys, scalar = self._keys(key)
-        wanted = [resolve(k, size, axis) for k, size, axis in zip(keys, self.shape, AXES, strict=True)]
-        # Each index once and in order, then as asked for: so repeats cost nothing and quads stay together.
-        once = [np.unique(index) for index in wanted]
-        counts = self.select(*once)._compute()  # (s, n, t)
-        for axis, (index, unique) in enumerate(zip(wanted, once, strict=True)):
-            if not np.array_equal(index, unique):
-                counts = np.take(counts, np.searchsorted(unique, index), axis=axis)
-        return counts[tuple(0 if s else slice(None) for s in scalar)]
-
-    def sel(self, sample: Any = None, cell: Any = None, feature: Any = None) -> Any:
-        """Compute counts chosen by name: ``stream.sel(feature="STAT1")`` is ``[S, N]``.
-
-        Parameters
-        ----------
-        sample, cell, feature
-            A name or a list of names; or anything that `__getitem__` takes. Samples have numbers only.
-
-        Raises
-        ------
-        SelectionError
-            If a name is unknown.
-        """
-        names = (None, self.posterior.cells.names, self.posterior.facts.feature_names)
-        indices = (self.selection.samples, self.selection.cells, self.selection.features)
-        keys = [
-            positions_of(key, known, index, axis)
-            for key, known, index, axis in zip((sample, cell, feature), names, indices, AXES, strict=True)
-        ]
-        return self[tuple(slice(None) if key is None else key for key in keys)]
 
     def select(self, samples: Any = None, cells: Any = None, features: Any = None) -> CountStream:
         """Narrow the stream, by position, without computing anything.
@@ -159,18 +104,9 @@ class CountStream:
     def _layouts(self) -> dict[tuple[int, int], Layout]:
         return {}
 
-    def _keys(self, key: Any) -> tuple[list[Any], list[bool]]:
-        """Write a key out for three axes, and say which of them are integers."""
-        keys = list(key) if isinstance(key, tuple) else [key]
-        ellipses = [i for i, k in enumerate(keys) if k is Ellipsis]
-        if ellipses:
-            keys[ellipses[0] : ellipses[0] + 1] = [slice(None)] * (4 - len(keys))
-        if len(keys) > 3 or len(ellipses) > 1 or any(k is None for k in keys):
-            raise SelectionError(f"a stream has 3 axes (sample, cell, feature); the key {key!r} does not fit them")
-        if any(isinstance(k, str) for k in keys):
-            raise SelectionError(f"the key {key!r} is a name; read it with stream.sel(feature=...)")
-        keys += [slice(None)] * (3 - len(keys))
-        return keys, [np.ndim(k) == 0 and not isinstance(k, slice) for k in keys]
+    def _read(self, samples: IndexArray, cells: IndexArray, features: IndexArray) -> NDArray[Any]:
+        """Compute the counts at positions that rise along each axis."""
+        return self.select(samples, cells, features)._compute()
 
     def _compute(self) -> NDArray[np.uint32]:
         """Compute every count of the stream into a new array."""

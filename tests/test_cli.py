@@ -25,7 +25,7 @@ from streamsample.posterior import Posterior
 from streamsample.stream import CountStream
 from tests.mounts import tmpfs
 
-COMMANDS = ("demo", "fit", "budget", "plan", "sample", "info", "ppc", "verify")
+COMMANDS = ("demo", "fit", "import", "budget", "plan", "sample", "virtual", "info", "ppc", "verify", "export")
 S, N, T = 6, 20, 5  # of the small posterior
 
 
@@ -136,7 +136,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], complaint: str) -> None:
     ("error", "line"),
     [
         (ValueError("first\nsecond"), "error: ValueError: first second (--debug prints the traceback)"),
-        (KeyboardInterrupt(), "error: interrupted; no unfinished file is left behind, the same command starts again"),
+        (KeyboardInterrupt(), "error: interrupted; the same command starts again"),
     ],
 )
 def test_whatever_goes_wrong_is_told_in_one_line(error: BaseException, line: str) -> None:
@@ -197,27 +197,70 @@ def test_an_overflow_names_the_type_that_holds_all() -> None:
     assert one_line(CountOverflow("300 is above 255")) == "300 is above 255; give --dtype auto"
 
 
-def test_sigterm_leaves_no_unfinished_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def test_a_signal_ends_with_75_and_resume_goes_on(tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(0)
     large = Posterior.from_arrays(
         mu=rng.gamma(1.0, 50.0, (40, 1000)), phi=rng.gamma(5.0, 1.0, (40, 1000)), n_cells=20_000
     )
     large.save(tmp_path / "posterior.h5")
-    arguments = ["sample", "posterior.h5", "-o", "counts.h5", "--memory", "2G", "--threads", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streamsample", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+    arguments = ["sample", "posterior.h5", "-o", "counts.npy", "--memory", "2G", "--threads", "1"]
+    argv = [sys.executable, "-m", "streamsample", *arguments]
+    # A background job inherits SIGINT as ignored, and then it stays so.
+    allow = "import signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    argv = [sys.executable, "-c", f"{allow}import os; os.execv(sys.argv[1], sys.argv[1:])", *argv]
+    process = subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
-        while not (tmp_path / "counts.h5.partial").exists():
+        while _journalled(tmp_path / "counts.npy.partial.journal") < 2:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(getattr(signal, name))
         _, told = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 1
-    assert told.splitlines()[-1].startswith("error: interrupted")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["posterior.h5"]
+    assert process.returncode == 75, told
+    line = told.splitlines()[-1]
+    assert line.startswith(f"error: counts.npy: stopped by {name}; ")
+    assert line.endswith("% of the counts are safely written: give --resume")
+    assert "counts.npy.partial.lock" not in {path.name for path in tmp_path.iterdir()}
+    facts = json.loads(ran("info", tmp_path / "counts.npy", "--json").stdout)
+    assert 0 < facts["written"] < 1
+    assert (facts["complete"], facts["shape"]) == (False, [40, 20_000, 1000])
+    (tmp_path / "counts.npy.partial").unlink()  # 1.6 GB
+
+
+def test_a_second_ctrl_c_ends_with_75_too(posterior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("streamsample.run.sample", interrupted)
+    line = refused("sample", posterior, "-o", tmp_path / "counts.npy", code=75)
+    assert line.endswith("counts.npy: interrupted; give --resume to continue")
+
+
+def _journalled(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_resume_starts_and_ends_with_0_once_complete(posterior: Path, tmp_path: Path) -> None:
+    output = tmp_path / "counts.npy"
+    ran("sample", posterior, "-o", output, "--resume")
+    before = output.stat()
+    told = ran("sample", posterior, "-o", output, "--resume")
+    assert "is complete already" in told.stderr
+    assert (output.stat().st_mtime_ns, output.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    line = refused("sample", posterior, "-o", output, "--resume", "--seed", "3")
+    assert "is of another run: seed is 0 there and 3 here; give --overwrite to replace it" in line
+
+
+def test_a_locked_output_is_refused_until_the_lock_is_broken(posterior: Path, tmp_path: Path) -> None:
+    output = tmp_path / "counts.npy"
+    (tmp_path / "counts.npy.partial.lock").write_text('{"pid": 17, "host": "elsewhere"}')
+    line = refused("sample", posterior, "-o", output)
+    assert "being written by another process: 17 on elsewhere" in line
+    assert "give --break-lock" in line
+    ran("sample", posterior, "-o", output, "--break-lock")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.npy", "counts.npy.json", "posterior.h5"]
 
 
 # -- budget and plan
@@ -399,6 +442,31 @@ def test_sample_refuses_in_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["posterior.h5"]
 
 
+def test_names_and_numbers_may_come_from_files(
+    small_posterior: Posterior, posterior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in (
+        ("cells", "cell3\ncell17\n\n"),
+        ("genes", "JAK2\nCD86\n"),
+        ("samples", "4\n1\n"),
+        ("none", "\n"),
+    ):
+        Path(name).write_text(text)
+    options = ["--cells", "cells", "--features", "genes", "--samples", "samples"]
+    ran("sample", posterior, "-o", "counts.npy", *options)
+    np.testing.assert_array_equal(
+        np.load("counts.npy"), CountStream(small_posterior)[[4, 1], :, :][:, [3, 17]][..., [4, 1]]
+    )
+    ran("verify", "counts.npy", "--posterior", posterior, "--full")
+    for option, name, told in (
+        ("--cells", "genes", "there is no cell named 'JAK2'"),
+        ("--samples", "genes", "--samples genes: not a file of numbers"),
+        ("--features", "none", "--features none: there is nothing in this file"),
+    ):
+        assert told in refused("sample", posterior, "-o", "more.npy", option, name)
+
+
 def test_a_missing_posterior_is_named(tmp_path: Path) -> None:
     assert "nowhere.h5: there is no such file" in refused("sample", tmp_path / "nowhere.h5", "-o", tmp_path / "c.h5")
 
@@ -431,7 +499,7 @@ def test_sample_reports_size_and_speed(posterior: Path, tmp_path: Path) -> None:
 
 def test_verify_says_what_it_checked(posterior: Path, counts: Path) -> None:
     assert (
-        ": right. 1 checksum of 600 counts, 600 counts computed again"
+        ": right. 6 checksums of 600 counts, 600 counts computed again"
         in ran("verify", counts, "--posterior", posterior, "--full").stdout
     )
     facts = json.loads(ran("verify", counts, "--posterior", posterior, "--json").stdout)

@@ -19,11 +19,12 @@ PACKAGE = Path(streamsample.__file__).parent
 LAYERS = """
     cli __main__
     fit interop report
-    run verifier summary
+    stored virtual run flight verifier summary
     stores
-    stream minibatch twin _twin names bins planner sizing target memory_model overflow exact estimate
+    stream counts minibatch twin _twin names bins planner sizing pressure compiled memory_model overflow exact estimate
+    keeping expectation rates chunking target
     kernels
-    posterior posterior_file cells parameters budget geometry
+    posterior posterior_file cells parameters budget geometry stopping
     errors units
 """
 RANKS = {name: rank for rank, line in enumerate(reversed(LAYERS.strip().splitlines())) for name in line.split()}
@@ -31,18 +32,23 @@ RANKS = {name: rank for rank, line in enumerate(reversed(LAYERS.strip().splitlin
 UPWARD = {
     # Posterior.for_cells is public and takes the path of an AnnData file, whose reader is an adapter.
     ("posterior", "interop"),
+    # A stream and a file give views of themselves to other tools; their makers are adapters.
+    ("counts", "interop"),
 }
 
 # Where a library may be imported at all; and, of those, where it may be when the file itself is imported.
 ANYWHERE, NOWHERE = frozenset(RANKS), frozenset[str]()
 ALLOWED: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "torch": (frozenset({"fit"}), frozenset({"fit"})),
+    "torch": (frozenset({"fit", "interop"}), frozenset({"fit"})),
     "pyro": (frozenset({"fit"}), frozenset({"fit"})),
     "anndata": (frozenset({"fit", "interop"}), frozenset({"fit", "interop"})),
     "pandas": (frozenset({"fit", "interop"}), frozenset({"fit", "interop"})),
+    "xarray": (frozenset({"interop"}), frozenset({"interop"})),
+    "zarr": (frozenset({"stores", "interop"}), NOWHERE),  # optional
+    "dask": (frozenset({"interop"}), NOWHERE),  # optional
     "matplotlib": (frozenset({"report"}), NOWHERE),  # report.memory must not load it
     "numba": (frozenset({"kernels", "minibatch", "exact", "run", "summary"}), frozenset({"kernels"})),
-    "h5py": (frozenset({"stores", "posterior_file", "interop", "report"}), frozenset({"stores"})),
+    "h5py": (frozenset({"stores", "posterior_file", "virtual", "interop", "report"}), frozenset({"stores"})),
     "mpmath": (frozenset({"exact"}), frozenset({"exact"})),
     "psutil": (frozenset({"budget"}), NOWHERE),  # optional
     "rich": (frozenset({"cli"}), NOWHERE),  # --help must be fast

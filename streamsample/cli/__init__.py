@@ -9,7 +9,7 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Run the command line; exits with 0, 1 (an error), or 2 (usage)."""
+    """Run the command line; exits with 0, 1 (an error), 2 (usage) or 75 (stopped early, can be resumed)."""
     try:  # imports take a tenth of a second, in which Ctrl-C may come as well
         from streamsample.cli.root import app
 

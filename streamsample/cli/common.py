@@ -19,12 +19,16 @@ import typer
 
 from streamsample.cli.progress import LineHandler, write_line
 from streamsample.cli.words import in_options
-from streamsample.errors import CountOverflow, StreamsampleError
+from streamsample.errors import CountOverflow, Interrupted, StreamsampleError
 
 if TYPE_CHECKING:
     from streamsample.budget import Budget
+    from streamsample.planner import Plan
 
 logger = logging.getLogger("streamsample")
+
+RESUMABLE = 75
+"""Exit code of what has stopped early and can be continued (``EX_TEMPFAIL``)."""
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print warnings and errors only.")]
 QuietReport = Annotated[bool, typer.Option("-q", "--quiet", help="Print the result, warnings and errors only.")]
@@ -35,7 +39,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback with an 
 def command(function: Callable[..., None], *, reports: bool = False) -> Callable[..., None]:
     """Give a function -q, -v and --debug, one line an error and the exit codes, so that Typer can make a command of it.
 
-    Exit codes are 0 (done), 1 (an error, told in one line) and 2 (usage, told by Typer).
+    Exit codes are 0 (done), 1 (an error, told in one line), 2 (usage, told by Typer) and 75 (stopped early, and can be
+    resumed).
 
     Parameters
     ----------
@@ -45,7 +50,7 @@ def command(function: Callable[..., None], *, reports: bool = False) -> Callable
         Whether it writes no file, and its result is what it prints: that is not silenced.
     """
     options = {"quiet": QuietReport if reports else Quiet, "verbose": Verbose, "debug": Debug}
-    stopped = "" if reports else "; no unfinished file is left behind, the same command starts again"
+    stopped = "" if reports else "; the same command starts again"
 
     @functools.wraps(function)
     def run(*, quiet: bool, verbose: bool, debug: bool, **arguments: Any) -> None:
@@ -56,6 +61,8 @@ def command(function: Callable[..., None], *, reports: bool = False) -> Callable
                 raise
             except KeyboardInterrupt:
                 _fail(f"interrupted{stopped}", debug)
+            except Interrupted as error:
+                _fail(one_line(error), debug, RESUMABLE)
             except Exception as error:  # whatever it is, a user reads one line
                 _fail(one_line(error), debug)
 
@@ -97,6 +104,14 @@ def detect_budget(memory: str | None) -> Budget:
     return found
 
 
+def tell_predictive(plan: Plan, groups: int, budget: Budget, **options: Any) -> None:
+    """Show what an in-memory Predictive would need for the same counts, before what the stream will take."""
+    from streamsample.report.memory import COMPARISON, announce, predictive_lines
+
+    nsamples, ncells, nfeatures = plan.shape
+    announce([COMPARISON, *predictive_lines(ncells, nfeatures, groups, nsamples, budget, **options)])
+
+
 def print_json(facts: object) -> None:
     """Print facts for machines."""
     print(json.dumps(facts, indent=2))
@@ -117,7 +132,7 @@ def _lines(quiet: bool, verbose: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, so that unfinished files are removed."""
+    """Let SIGTERM end a command as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -142,9 +157,9 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text} (--debug prints the traceback)"
 
 
-def _fail(text: str, debug: bool) -> NoReturn:
+def _fail(text: str, debug: bool, code: int = 1) -> NoReturn:
     if debug:  # which ends with the error itself
         traceback.print_exc(file=sys.stderr)
     else:
         write_line(f"error: {text}")
-    raise typer.Exit(1)
+    raise typer.Exit(code)

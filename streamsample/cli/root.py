@@ -10,12 +10,15 @@ from streamsample import __version__
 from streamsample.cli.budget import budget
 from streamsample.cli.common import command, keep_examples
 from streamsample.cli.demo import demo
+from streamsample.cli.export import export
 from streamsample.cli.fit import fit
+from streamsample.cli.import_ import import_
 from streamsample.cli.info import info
 from streamsample.cli.plan import plan
 from streamsample.cli.ppc import ppc
 from streamsample.cli.sample import sample
 from streamsample.cli.verify import verify
+from streamsample.cli.virtual import virtual
 
 __all__ = ["app"]
 
@@ -28,8 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for function in (demo, fit, budget, plan, sample, info, ppc, verify):
-    app.command()(command(function, reports=function in (budget, plan, info, verify)))
+for function in (demo, fit, import_, budget, plan, sample, virtual, info, ppc, verify, export):
+    name = function.__name__.rstrip("_")  # `import` is a word of Python
+    app.command(name)(command(function, reports=function in (budget, plan, info, verify)))
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from streamsample.errors import SelectionError
 
 if TYPE_CHECKING:
+    from streamsample.geometry import IndexArray, Shape
+    from streamsample.parameters import Names
     from streamsample.posterior import Posterior
     from streamsample.stream import CountStream
 
@@ -48,7 +50,7 @@ class OtherCells:
 
 @dataclass(frozen=True)
 class Part:
-    """The part of the axes that options ask for, as text; None is all of an axis."""
+    """The part of the axes that options ask for: text of a range, or a file of names; None is all of an axis."""
 
     samples: str | None = None
     cells: str | None = None
@@ -56,11 +58,20 @@ class Part:
 
     def of(self, stream: CountStream) -> CountStream:
         """Select it; raises `SelectionError` on a range that leaves its axis."""
+        self.check(stream.shape)
+        known = stream.posterior.cells.names, stream.posterior.facts.feature_names
+        return stream.select(
+            _listed("samples", self.samples, None, stream.selection.samples),
+            _listed("cells", self.cells, known[0], stream.selection.cells),
+            _listed("features", self.features, known[1], stream.selection.features),
+        )
+
+    def check(self, shape: Shape) -> None:
+        """Raise `SelectionError` on a range that leaves its axis."""
         ranges = {"samples": self.samples, "cells": self.cells, "features": self.features}
-        for (name, text), size in zip(ranges.items(), stream.shape, strict=True):
-            if text is not None:
+        for (name, text), size in zip(ranges.items(), shape, strict=True):
+            if text is not None and not Path(text).is_file():
                 _check_range(name, text, size)
-        return stream.select(**ranges)
 
 
 def open_posterior(path: Path, others: OtherCells) -> Posterior:
@@ -77,6 +88,22 @@ def open_stream(path: Path, others: OtherCells, part: Part, seed: int) -> CountS
     from streamsample.stream import CountStream
 
     return part.of(CountStream(open_posterior(path, others), seed=seed))
+
+
+def _listed(name: str, text: str | None, known: Names | None, index: IndexArray) -> Any:
+    """Read a file of names, or, of an axis without any, of numbers, one a line; anything else is a range already."""
+    if text is None or not Path(text).is_file():
+        return text
+    from streamsample.names import positions_of
+
+    try:
+        words = [line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip()]
+        chosen = [int(word) for word in words] if known is None else positions_of(words, known, index, name[:-1])
+    except ValueError as error:
+        raise SelectionError(f"--{name} {text}: not a file of {'numbers' if known is None else 'names'}") from error
+    if not words:
+        raise SelectionError(f"--{name} {text}: there is nothing in this file")
+    return chosen
 
 
 def _check_range(name: str, text: str, size: int) -> None:

@@ -6,18 +6,19 @@ import re
 
 _ARGUMENTS = (
     "layer|where|lr|niters|tolerance|device|seed|nsamples|reference|on_extreme|group_key|sum_factor_key|"
-    "minibatch_size|safety_factor"
+    "minibatch_size|safety_factor|for_cells|n_cells|size_factor|group|sample_dims"
 )
 _ASSIGNED = re.compile(rf"(?<![\w'\"`.-])({_ARGUMENTS})=(?!=)")
+_FLAG = re.compile(r"\b\w+=True \((--[\w-]+)\)")
 _NAMED = re.compile(r"(?<![\w'\"`.-])(on_extreme|group_key|sum_factor_key|minibatch_size|safety_factor)\b")
 
 
 def in_options(text: str) -> str:
     """Turn the Python arguments that the library's errors name into options."""
-    text = text.replace("overwrite=True (--overwrite)", "--overwrite").replace(" (features=...)", "")
+    text = _FLAG.sub(r"\1", text).replace(" (features=...)", "")
     text = text.replace("a smaller lr", "a smaller --lr").replace("more niters", "a larger --niters")
     text = _ASSIGNED.sub(lambda found: f"{_option(found[1])} ", text)
-    return " ".join(_NAMED.sub(lambda found: _option(found[1]), text).split())
+    return " ".join(_NAMED.sub(lambda found: _option(found[1]), text).split()).replace(" ,", ",")
 
 
 def _option(argument: str) -> str:

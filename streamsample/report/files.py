@@ -9,7 +9,9 @@ from typing import Any
 from streamsample import stores
 from streamsample.errors import StoreError
 from streamsample.posterior import Posterior
+from streamsample.target import FOLDERS, STORES
 from streamsample.units import format_bytes
+from streamsample.virtual import is_virtual, open_virtual
 
 Facts = dict[str, Any]
 
@@ -20,21 +22,26 @@ def file_facts(path: Path) -> Facts:
     Returns
     -------
     dict
-        ``kind`` is ``posterior`` or ``counts``; the rest depends on it, and all of it is plain JSON types.
+        ``kind`` is ``posterior``, ``virtual`` or ``counts``; the rest depends on it, and all of it is plain JSON types.
 
     Raises
     ------
     StoreError, PosteriorError
         If the file is missing, damaged, or not ours.
     """
-    if not path.is_file():
-        raise StoreError(f"{path}: there is no such file")
-    found = "streamsample-counts" if path.suffix == ".npy" else _format(path)
+    if not path.exists() or path.suffix == ".partial":
+        return _unfinished(path)
+    found = "streamsample-counts" if path.suffix in (".npy", *FOLDERS) else _format(path)
     if found.startswith("streamsample-counts"):
         return {"kind": "counts", **dataclasses.asdict(stores.describe(path))}
     if not found.startswith("streamsample-posterior"):
         raise StoreError(f"{path} is neither a posterior nor counts: its attribute 'format' is {found!r}")
-    return {"kind": "posterior", "path": str(path), "nbytes": path.stat().st_size, **_posterior(Posterior.open(path))}
+    known = {"path": str(path), "nbytes": path.stat().st_size}
+    if is_virtual(path):
+        stream = open_virtual(path)
+        selection = stream.selection.to_json()
+        return {"kind": "virtual", **known, "shape": stream.shape, "seed": stream.seed, "selection": selection}
+    return {"kind": "posterior", **known, **_posterior(Posterior.open(path))}
 
 
 def file_lines(facts: Facts) -> list[str]:
@@ -42,6 +49,15 @@ def file_lines(facts: Facts) -> list[str]:
     shown = {key: value for key, value in facts.items() if value is not None}
     shown["nbytes"] = f"{facts['nbytes']:,} ({format_bytes(facts['nbytes'])})"
     return [f"{key:<21}{_text(value)}" for key, value in shown.items()]
+
+
+def _unfinished(path: Path) -> Facts:
+    """Facts of an output that is still written, or was left by a run that has stopped; from its journal."""
+    name = path.with_suffix("") if path.suffix == ".partial" else path
+    found = stores.describe_unfinished(name) if name.suffix in STORES else None
+    if found is None:
+        raise StoreError(f"{path}: there is no such file")
+    return {"kind": "counts", "state": "unfinished: sample --resume continues it", **dataclasses.asdict(found)}
 
 
 def _posterior(posterior: Posterior) -> Facts:
@@ -66,7 +82,8 @@ def _format(path: Path) -> str:
 
     try:
         with h5py.File(path, "r") as file:
-            return str(file.attrs.get("format", ""))
+            found = file.attrs.get("format", "")
+            return found.decode() if isinstance(found, bytes) else str(found)
     except OSError as error:
         if not h5py.is_hdf5(path):
             raise StoreError(f"{path} is none of the files that are known: HDF5 (.h5, .h5ad) and .npy") from None

@@ -1,0 +1,148 @@
+"""Real models of other libraries: their own predictive counts and the stream's follow the same law."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+import xarray
+from pyro.infer import SVI, Predictive, Trace_ELBO
+from pyro.infer.autoguide import AutoNormal
+from pyro.optim import ClippedAdam
+
+import streamsample as ss
+from streamsample.posterior import Posterior
+from streamsample.stream import CountStream
+from tests.interop.agreement import check_agreement
+from tests.posteriors import listed
+
+PYMC = Path(__file__).with_name("golden") / "pymc.nc"
+N, T, S = 50, 3, 200
+RNG = np.random.default_rng(1)
+TREATED, DEPTH = np.arange(N) % 2, RNG.lognormal(0.0, 0.4, N)
+COUNTS = RNG.negative_binomial(2.0, 2.0 / (2.0 + DEPTH[:, None] * np.array([0.5, 3.0, 30.0])))
+
+
+def law_means(posterior: Posterior) -> Any:
+    """(S, N, T) means that a posterior stands for."""
+    block = posterior.read(np.arange(posterior.shape[0]))
+    cells = posterior.cells
+    return block.mu[:, None] * block.alpha[:, cells.group] * cells.size_factor[:, None]
+
+
+@pytest.fixture
+def _fresh() -> Iterator[None]:
+    with pyro.get_param_store().scope():
+        yield
+
+
+def regression(treated: torch.Tensor, depth: torch.Tensor, y: torch.Tensor | None = None) -> None:
+    """Negative-binomial regression on a treatment, in Pyro."""
+    with pyro.plate("genes", T, dim=-1):
+        base = pyro.sample("base", dist.Normal(0.0, 2.0))
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+        phi = pyro.sample("phi", dist.LogNormal(0.0, 1.0))
+        with pyro.plate("cells", len(depth), dim=-2):
+            mean = torch.exp(base + effect * treated[:, None]) * depth[:, None]
+            pyro.sample("y", dist.NegativeBinomial(phi, logits=mean.log() - phi.log()), obs=y)
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_a_regression_of_pyro() -> None:
+    given = torch.tensor(TREATED), torch.tensor(DEPTH)
+    pyro.set_rng_seed(0)
+    guide = AutoNormal(regression)
+    svi = SVI(regression, guide, ClippedAdam({"lr": 0.05}), Trace_ELBO())
+    for _ in range(150):
+        svi.step(*given, torch.tensor(COUNTS, dtype=torch.float64))
+    posterior = ss.draw_posterior(
+        regression, guide, given, S,
+        mu=lambda sites: sites["base"].exp(),
+        phi="phi",
+        alpha=lambda sites: torch.stack([torch.zeros(T), sites["effect"]]).exp(),
+        size_factor=DEPTH,
+        group=TREATED,
+    )  # fmt: skip
+    block = posterior.read(np.arange(S))
+    draws = {"base": np.log(block.mu), "effect": np.log(block.alpha[:, 1]), "phi": block.phi}
+    samples = {name: torch.tensor(value)[:, None] for name, value in draws.items()}  # (s, 1, t), left of the cells
+    theirs = Predictive(regression, samples, return_sites=["y"], parallel=True)(*given)["y"]
+    check_agreement(CountStream(posterior, seed=1)[:], theirs, law_means(posterior))
+    np.testing.assert_allclose(np.median(block.mu, axis=0), [0.5, 3.0, 30.0], rtol=0.8)
+
+
+def test_a_model_of_numpyro_with_nuts() -> None:
+    import jax
+    import numpyro
+    import numpyro.distributions as law
+    from numpyro.infer import MCMC, NUTS
+    from numpyro.infer import Predictive as Forward
+
+    def model(depth: Any, y: Any = None) -> None:
+        with numpyro.plate("genes", T, dim=-1):
+            mean = numpyro.sample("mean", law.LogNormal(0.0, 2.0))
+            concentration = numpyro.sample("concentration", law.LogNormal(0.0, 1.0))
+            with numpyro.plate("cells", N, dim=-2):
+                numpyro.sample("y", law.NegativeBinomial2(mean * depth[:, None], concentration), obs=y)
+
+    mcmc = MCMC(
+        NUTS(model), num_warmup=60, num_samples=S // 2, num_chains=2, chain_method="vectorized", progress_bar=False
+    )
+    mcmc.run(jax.random.PRNGKey(0), DEPTH, COUNTS)
+    draws = mcmc.get_samples(group_by_chain=True)
+    data = xarray.Dataset({name: (("chain", "draw", "gene"), np.asarray(value)) for name, value in draws.items()})
+    posterior = Posterior.from_arviz(data, mean="mean", concentration="concentration", size_factor=DEPTH)
+    assert posterior.shape == (S, N, T)
+    theirs = Forward(model, mcmc.get_samples(), return_sites=["y"])(jax.random.PRNGKey(1), DEPTH)["y"]
+    check_agreement(CountStream(posterior, seed=1)[:], theirs, law_means(posterior))
+
+
+def test_a_model_of_pymc() -> None:
+    posterior = Posterior.from_arviz(PYMC, mu="mu", phi="alpha", size_factor="depth")
+    assert posterior.shape == (600, 40, 3)
+    assert listed(posterior.facts.feature_names) == ["STAT1", "CD86", "JAK2"]
+    with xarray.open_dataset(PYMC, group="posterior_predictive", engine="h5netcdf") as predictive:
+        theirs = predictive["y"].values.reshape(600, 40, 3)
+    ours, means = CountStream(posterior, seed=1)[:], law_means(posterior)
+    check_agreement(ours, theirs, means)
+    more = Posterior.from_arviz(PYMC, mu=lambda draws: draws.mu * 1.05, phi="alpha", size_factor="depth")
+    wrong = CountStream(more, seed=1)[:]
+    with pytest.raises(AssertionError, match="mean"):  # the comparison sees 5 % more
+        check_agreement(wrong, theirs, means)
+
+
+def test_rates_and_dispersions_of_scvi() -> None:
+    """A library of counts a cell spread over genes, ``theta`` a gene: Poisson counts of Gamma rates."""
+    generator = torch.Generator().manual_seed(3)
+    scale = torch.softmax(torch.randn(S, T, generator=generator), -1)
+    theta = torch.exp(torch.randn(S, T, generator=generator))
+    library = torch.tensor(20 * DEPTH)
+    data = xarray.Dataset({"px_scale": (("sample", "gene"), scale), "px_r": (("sample", "gene"), theta)})
+    posterior = Posterior.from_arviz(
+        data, mu="px_scale", theta="px_r", size_factor=library.numpy(), sample_dims=("sample",)
+    )
+    rate = scale[:, None] * library[:, None]
+    torch.manual_seed(4)
+    gamma = torch.distributions.Gamma(theta[:, None].expand(rate.shape), theta[:, None] / rate).sample()
+    check_agreement(CountStream(posterior, seed=1)[:], torch.poisson(gamma), law_means(posterior))
+
+
+def test_two_fits_with_one_seed_differ_less() -> None:
+    """Common random numbers: the same u in both, so that what differs is the parameters' doing."""
+    mean = RNG.gamma(2.0, 2.0, (S, 1))
+    fits = [Posterior.from_arrays(mean * factor, np.full((S, 1), 3.0), n_cells=400) for factor in (1.0, 1.1)]
+    shares = {}
+    for name, seeds in {"same": (0, 0), "other": (0, 1)}.items():
+        a, b = (CountStream(fit, seed)[:].astype(float) for fit, seed in zip(fits, seeds, strict=True))
+        shares[name] = (b - a).var()
+        # The effect itself is the same: the mean difference is within 5 of its own standard errors.
+        assert abs((b - a).mean() - 0.1 * mean.mean()) < 5 * (b - a).std() / (b - a).size ** 0.5
+        if name == "same":
+            assert (b >= a).all()  # a larger mean gives no smaller count
+    assert shares["same"] < 0.1 * shares["other"]
