@@ -1,4 +1,4 @@
-"""Whether the kernels are compiled already: a process that finds them on disk holds 110 MiB less.
+"""Whether the kernels are compiled already: a process that finds them on disk holds some 200 MiB less.
 
 Numba keeps an index of what it has compiled beside the sources, in the user's cache, or in ``NUMBA_CACHE_DIR``. Asking
 Numba itself would mean importing it, which a plan does not need. So the index is looked through as bytes: if it is not

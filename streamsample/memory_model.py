@@ -49,7 +49,7 @@ CHECK_NBYTES = 400
 # Anonymous memory that a process gains, measured with Numba 0.68, h5py 3.16 and SciPy 1.17 on Linux, x86-64.
 _IMPORTS = {"numba": 24 * MIB, "scipy": 16 * MIB, "h5py": 6 * MIB, "mpmath": 4 * MIB}
 _COMPILED_KERNELS = 28 * MIB  # read from disk, with Numba's threads
-_COMPILING = 110 * MIB  # what the compiler keeps of its work, where nothing was found on disk
+_COMPILING = 230 * MIB  # what the compiler keeps of its work, where nothing was found on disk
 ALL_LIBRARIES_NBYTES = sum(_IMPORTS.values()) + _COMPILED_KERNELS + _COMPILING
 _ALLOCATOR_SLACK = 0.05  # heap that is free but not returned, as a share of everything else
 

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 PENDING = 64  # counts a unit of work may leave to tier 3 before its slab is computed once more with more room
 UNITS_A_THREAD = 8  # units of work a thread, so that an uneven one does not leave the others waiting
+RUNS_A_THREAD = 32  # runs of units that are handed out; the last one is what other threads may have to wait for
 CELLS_A_CHUNK = 2048  # fewer cells a unit would spend more on tables than they save
 
 
@@ -175,7 +176,7 @@ def _numba_compiles() -> bool:
 
 def share_out(work: Callable[[int, int], object], units: int, threads: int) -> None:
     """Have threads work on runs of units, each taking the next run when it is done with one."""
-    run = -(-units // (UNITS_A_THREAD * threads))
+    run = -(-units // (RUNS_A_THREAD * threads))
     bounds = [(first, min(first + run, units)) for first in range(0, units, run)]
     if threads == 1 or len(bounds) == 1:
         work(0, units)

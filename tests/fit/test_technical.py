@@ -192,7 +192,7 @@ def test_the_memory_report_appears_without_logging(data: anndata.AnnData, capsys
     logging.root.handlers.clear()
     logger.setLevel(logging.NOTSET)
     try:
-        budget = Budget(nbytes=2**30, cpus=4)
+        budget = Budget(nbytes=2**34, cpus=4)  # this process may hold the memory of many tests
         TechnicalModel.from_anndata(data, "batch").fit_technical(budget=budget, **QUICK)
     finally:
         logging.root.handlers[:], logger.propagate = handlers, propagate
