@@ -6,28 +6,43 @@ Let w be the quantile of Gamma(phi) at u, ``L = log1p(phi / m)``, ``n = w / L`` 
     N = n (1 + B1(w)/n**2 + B2(w)/n**4 + B3(w)/n**6 + ...)
 
 `docs/kernel.md` derives it. A count is certain where ``a - 1`` stays clear of whole numbers by the bound given there.
+w comes from one of two fits: of its cube root, or for phi below LEAST_PHI of its logarithm.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from streamsample.kernels.elementary import log, log1p
-from streamsample.kernels.gamma_fit import LARGEST_DEPTH, LARGEST_Z, LEAST_PHI, QUANTILE, SLOPE
+from streamsample.kernels.elementary import exp, log, log1p
+from streamsample.kernels.gamma_fit import (
+    LARGEST_DEPTH,
+    LARGEST_Z,
+    LEAST_PHI,
+    QUANTILE,
+    SKEWED,
+    SKEWED_PHI,
+    SKEWED_Z,
+    SLOPE,
+)
 from streamsample.kernels.jit import inlined, kernel
 from streamsample.kernels.philox import fill_words
 from streamsample.kernels.waiting import PLANE_0, PLANE_1, WAITING, settle_waiting, wait
 
 LEAST_MEAN = 16.0  # below, sums from 0 are faster (few_cells: 6 is 5 % slower, 40 no faster)
+LEAST_SKEWED_MEAN = 12.0  # likewise (96 cells, phi 0.3: mean 12 as fast as sums, 24 twice, 48 four times)
 LEAST = 6.0  # smaller counts are not told: for them the expansion's rest may be larger
-MOST_DOUBT = 0.03  # bound of the expansion at the median of the smallest mean; larger: not for this route
+MOST_DOUBT = 0.03  # bound of the expansion at the median; larger: not for this route
 FIT = 3e-9  # above the error of the cube root of w / phi (1.3e-9 measured)
+FIT_SKEWED = 2.5e-8  # above that of log(w) for phi below LEAST_PHI (9.8e-9 measured)
 SHARE = 0.15  # of the last power taken, with its coefficients' absolute values; the rest is below 0.07 (measured)
 ROUNDING = 1e-12  # relative to N
+ROWS = SKEWED.shape[0] + 2  # of coefficients
 POWERS = 12  # coefficients of B1, B2 and B3
 SCRATCH = 8
 LANES = 512  # counts in work at once
 ROOT_SCALE = 2.0 * LEAST_PHI**0.5
+SKEWED_MIDDLE = 0.5 * (LEAST_PHI**0.5 + SKEWED_PHI**0.5)
+SKEWED_SCALE = 2.0 / (LEAST_PHI**0.5 - SKEWED_PHI**0.5)
 DEPTH_SCALE = 2.0 / LARGEST_DEPTH
 
 
@@ -52,45 +67,59 @@ def fill_powers(phi, powers):  # type: ignore[no-untyped-def]  # compiled: Numba
 
 
 @kernel
-def suits(low, phi):  # type: ignore[no-untyped-def]
-    """Whether the expansion tells most counts of a feature whose least mean is `low`."""
-    if not (low >= LEAST_MEAN and LEAST_PHI <= phi <= 1e8):
+def suits(mean, phi):  # type: ignore[no-untyped-def]
+    """Whether the expansion tells most counts of a feature whose means are around `mean`."""
+    if phi < LEAST_PHI:  # what is left out vanishes with phi - 1: below 1e-8, from counts of 6 up
+        return mean >= LEAST_SKEWED_MEAN and phi >= SKEWED_PHI
+    if not (mean >= LEAST_MEAN and phi <= 1e8):
         return False
     powers = np.empty((POWERS, 1))
     fill_powers(np.full(1, phi), powers)
     total = 0.0
     for j in range(6, POWERS):
         total = total * phi + abs(powers[j, 0])
-    return SHARE * total < MOST_DOUBT * (phi / np.log1p(phi / low)) ** 5
+    return SHARE * total < MOST_DOUBT * (phi / np.log1p(phi / mean)) ** 5
 
 
 @kernel
-def fill_quantiles(phi, coefficients):  # type: ignore[no-untyped-def]
-    """Coefficients of the cube root of w / phi as powers of z / LARGEST_Z; coefficients: (Z + 1, >= L)."""
-    for k in range(QUANTILE.shape[0]):
-        row = coefficients[k]
+def fill_quantiles(phi, skewed, coefficients):  # type: ignore[no-untyped-def]
+    """Coefficients of the fit of w as powers of a variable x, and those of x in z.
+
+    phi: (L,) on one side of LEAST_PHI: below if `skewed`; coefficients: (ROWS, >= L), the first two rows for
+    ``x = z * step + start``, which lies between -1 and 1 where the fit holds.
+    """
+    step, start = coefficients[0], coefficients[1]
+    fit = SKEWED if skewed else QUANTILE
+    for i in range(phi.size):
+        root = np.sqrt(phi[i])
+        low = SKEWED_Z[0] + root * (SKEWED_Z[1] + root * SKEWED_Z[2]) if skewed else -LARGEST_Z
+        step[i] = 2.0 / (LARGEST_Z - low)
+        start[i] = 1.0 - LARGEST_Z * step[i]
+    for k in range(fit.shape[0]):
+        row = coefficients[k + 2]
         for i in range(phi.size):
-            x = ROOT_SCALE / np.sqrt(phi[i]) - 1.0
-            total = QUANTILE[k, QUANTILE.shape[1] - 1]
-            for j in range(QUANTILE.shape[1] - 2, -1, -1):
-                total = total * x + QUANTILE[k, j]
+            root = np.sqrt(phi[i])
+            x = (root - SKEWED_MIDDLE) * SKEWED_SCALE if skewed else ROOT_SCALE / root - 1.0
+            total = fit[k, fit.shape[1] - 1]
+            for j in range(fit.shape[1] - 2, -1, -1):
+                total = total * x + fit[k, j]
             row[i] = total
 
 
 @inlined
-def fill_gamma(unit, columns, features, base, phi, quads, lanes, layout, waiting):  # type: ignore[no-untyped-def]
+def fill_gamma(unit, columns, features, base, phi, skewed, quads, lanes, layout, waiting):  # type: ignore[no-untyped-def]
     """Fill some columns of a block; returns how many counts wait.
 
-    columns: (L,) their positions within the block; features: (L,); base: (C, L) means at size factor 1; phi: (L,);
-    quads: (Q,), lanes: (Q, 4) of the unit's cells.
+    columns: (L,) their positions within the block; features: (L,); base: (C, L) means at size factor 1; phi: (L,),
+    all on one side of LEAST_PHI, below if `skewed`; quads: (Q,), lanes: (Q, 4) of the unit's cells.
     """
     size = columns.size
     cells = max(1, LANES // size)  # worked on together, so that loops are long
     phis = np.empty(cells * size)
-    coefficients, powers = np.empty((QUANTILE.shape[0], cells * size)), np.empty((POWERS, cells * size))
+    coefficients, powers = np.empty((ROWS, cells * size)), np.empty((POWERS, cells * size))
     for i in range(phis.size):
         phis[i] = phi[i % size]
-    fill_quantiles(phis, coefficients)
+    fill_quantiles(phis, skewed, coefficients)
     fill_powers(phis, powers)
     words = np.empty((2, 4, size), np.uint32)
     hi, lo = np.empty(phis.size, np.uint32), np.empty(phis.size, np.uint32)
@@ -111,7 +140,7 @@ def fill_gamma(unit, columns, features, base, phi, quads, lanes, layout, waiting
                 filled += 1
             if filled == cells or (filled > 0 and j + 1 == quads.size and lane == 3):
                 b = filled * size
-                settle_lanes(hi[:b], lo[:b], means[:b], phis, coefficients, powers, limit, work)
+                settle_lanes(hi[:b], lo[:b], means[:b], phis, skewed, coefficients, powers, limit, work)
                 for i in range(filled):
                     a, b = i * size, (i + 1) * size
                     waiting = land(
@@ -145,16 +174,17 @@ def land(unit, n, quad, lane, columns, features, phi, hi, means, y, waiting):  #
 
 
 @kernel
-def settle_lanes(hi, lo, means, phi, coefficients, powers, limit, work):  # type: ignore[no-untyped-def]
+def settle_lanes(hi, lo, means, phi, skewed, coefficients, powers, limit, work):  # type: ignore[no-untyped-def]
     """Settle counts in SIMD lanes; the count where it is certain, else -1, to row 0 of `work`."""
     normal_quantile(hi, lo, work)
-    expand(means, phi, coefficients, powers, work)
+    gamma_quantile(phi, skewed, coefficients, work)
+    expand(means, phi, powers, work)
     settle(work[0][: hi.size], work[1], limit)
 
 
 @kernel
 def normal_quantile(hi, lo, work):  # type: ignore[no-untyped-def]
-    """``z / LARGEST_Z`` to row 0, and the depth ``-log(4 u (1 - u))`` to row 1."""
+    """To row 0 of `work` z, and to row 1 the depth ``-log(4 u (1 - u))`` to row 1."""
     z, depth, y = work[0], work[1], work[2]
     for i in range(hi.size):
         whole = (np.uint64(hi[i]) << np.uint64(20)) | (np.uint64(lo[i]) >> np.uint64(12))
@@ -167,29 +197,45 @@ def normal_quantile(hi, lo, work):  # type: ignore[no-untyped-def]
         total = SLOPE[SLOPE.size - 1]
         for k in range(SLOPE.size - 2, -1, -1):
             total = total * x + SLOPE[k]
-        z[i] = y[i] * total * (1.0 / LARGEST_Z)
+        z[i] = y[i] * total
 
 
 @kernel
-def expand(means, phi, coefficients, powers, work):  # type: ignore[no-untyped-def]
-    """``a - 1`` to row 0, and the bound of its error to row 1: infinite where z is out of the fit's range."""
-    z, spread, root, w, n, h, last = work[0], work[1], work[2], work[3], work[4], work[5], work[6]
-    size = means.size
-    top = coefficients[QUANTILE.shape[0] - 1]
+def gamma_quantile(phi, skewed, coefficients, work):  # type: ignore[no-untyped-def]
+    """To row 3 of `work` w, and to row 1 a bound of its error: infinite where z is out of the fit's range."""
+    z, spread, x, w = work[0], work[1], work[2], work[3]
+    size, last = phi.size, (SKEWED if skewed else QUANTILE).shape[0] + 1
+    step, start, top = coefficients[0], coefficients[1], coefficients[last]
     for i in range(size):
-        root[i] = top[i]
-    for k in range(QUANTILE.shape[0] - 2, -1, -1):
+        x[i] = z[i] * step[i] + start[i]
+        inside = (spread[i] < LARGEST_DEPTH) & (abs(x[i]) <= 1.0)
+        spread[i] = 0.0 if inside else np.inf
+        x[i] = x[i] if inside else 0.0  # exp stays in its domain
+    for i in range(size):
+        w[i] = top[i]
+    for k in range(last - 1, 1, -1):
         row = coefficients[k]
         for i in range(size):
-            root[i] = root[i] * z[i] + row[i]
+            w[i] = w[i] * x[i] + row[i]
+    if skewed:
+        for i in range(size):
+            w[i] = exp(w[i] / phi[i])
+            spread[i] += FIT_SKEWED * w[i]
+    else:
+        for i in range(size):
+            spread[i] += 3.3 * FIT * phi[i] * w[i] * w[i]
+            w[i] = phi[i] * w[i] * w[i] * w[i]
+
+
+@kernel
+def expand(means, phi, powers, work):  # type: ignore[no-untyped-def]
+    """``a - 1`` to row 0, and the bound of its error to row 1, from w and the bound of its own."""
+    z, spread, root, w, n, h, last = work[0], work[1], work[2], work[3], work[4], work[5], work[6]
+    size = means.size
     for i in range(size):
         n[i] = 1.0 / log1p(phi[i] / means[i])
     for i in range(size):
-        w[i] = phi[i] * root[i] * root[i] * root[i]
-    for i in range(size):
-        error = 3.3 * FIT * phi[i] * root[i] * root[i] * n[i]
-        spread[i] = error if spread[i] < LARGEST_DEPTH else np.inf
-    for i in range(size):
+        spread[i] *= n[i]
         n[i] *= w[i]
         h[i] = 1.0 / (n[i] * n[i])
     series(powers[6:], w, z, last)

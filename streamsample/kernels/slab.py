@@ -8,14 +8,15 @@ import numpy as np
 
 from streamsample.kernels.columns import fill_column, table_shape
 from streamsample.kernels.dense import LANES, ROWS
-from streamsample.kernels.gamma import fill_gamma, suits
+from streamsample.kernels.gamma import LEAST_PHI, fill_gamma, suits
 from streamsample.kernels.jit import announce_compilation, inlined, kernel
 from streamsample.kernels.negbin import POISSON_PHI
 from streamsample.kernels.rows import fill_narrow, fill_rows
 from streamsample.kernels.waiting import WAITING, Unit, settle_waiting
 
 BLOCK = 512  # features in work at once: words, tables of one bin and flags stay in L1
-BRACKETS, COLUMN, GAMMA = 0, 1, 2  # routes
+BRACKETS, COLUMN, GAMMA, SKEWED = 0, 1, 2, 3  # routes
+ENTRIES_A_CELL = 2  # of a table: with more of them the other routes are faster
 FEW = 3  # part of a block that has to pass the brackets for all of it to do so
 NARROW = 16  # fewer features are filled one after the other: 12 ns a count instead of 60
 
@@ -81,12 +82,13 @@ def fill_wide(unit, features, base, phi, quads, lanes, layout, plane):  # type: 
         if positions(route, BRACKETS).size < size:  # 0s of other routes' columns must not come after their counts
             settle_waiting(unit, waiting)
             waiting = 0
-    some = positions(route, GAMMA)
-    if some.size > 0:
-        means = chosen(base, some, route, GAMMA)
-        waiting = fill_gamma(
-            unit, some, picked(features, some), means, picked(phi, some), quads, lanes, layout, waiting
-        )
+    for which in range(GAMMA, SKEWED + 1):
+        some = positions(route, which)
+        if some.size > 0:
+            means, skewed = chosen(base, some, route, which), which == SKEWED
+            waiting = fill_gamma(
+                unit, some, picked(features, some), means, picked(phi, some), skewed, quads, lanes, layout, waiting
+            )
     for i in range(size):
         if route[i] == COLUMN:
             total = min(phi[i], POISSON_PHI)
@@ -113,7 +115,11 @@ def choose(base, phi, factor_range, ncells, limit, route, low, distance, rows, t
         total = min(phi[i], POISSON_PHI)
         rows[i], distance[i], terms[i] = table_shape(least[i], most[i], total, ncells, limit)
         low[i] = math.log(least[i]) if rows[i] > 0 else 0.0
-        route[i] = COLUMN if rows[i] > 0 else GAMMA if suits(least[i], total) else BRACKETS
+        crowded = rows[i] == 0 or rows[i] * terms[i] > ENTRIES_A_CELL * ncells
+        if crowded and suits(math.sqrt(least[i] * most[i]), total):
+            route[i] = SKEWED if total < LEAST_PHI else GAMMA
+        else:
+            route[i] = COLUMN if rows[i] > 0 else BRACKETS
 
 
 @kernel

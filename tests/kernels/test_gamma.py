@@ -31,22 +31,28 @@ def words(j: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]
     return (j >> 20).astype(np.uint32), (j << 12 | 0xABC).astype(np.uint32)
 
 
-def fitted_root(phi: Floats, z: Floats) -> Floats:
-    """The fit of the cube root of w / phi, evaluated as the kernel does."""
-    coefficients = np.empty((gamma.QUANTILE.shape[0], phi.size))
-    gamma.fill_quantiles(phi, coefficients)
-    return np.asarray((coefficients * (z / LARGEST_Z) ** np.arange(len(coefficients))[:, None]).sum(axis=0))
+def fitted(phi: Floats, z: Floats) -> tuple[Floats, Floats]:
+    """The fit at z, evaluated as the kernel does: the cube root of w / phi, or phi log(w); and its variable x."""
+    coefficients = np.zeros((gamma.ROWS, phi.size))
+    gamma.fill_quantiles(phi, bool(phi[0] < LEAST_PHI), coefficients)
+    x = z * coefficients[0] + coefficients[1]
+    return np.asarray((coefficients[2:] * x ** np.arange(gamma.ROWS - 2)[:, None]).sum(axis=0)), x
 
 
 def expanded(m: Floats, phi: Floats, j: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """``a - 1`` and its bound, by the kernel."""
-    powers, work = np.empty((gamma.POWERS, m.size)), np.empty((gamma.SCRATCH, m.size))
-    coefficients = np.empty((gamma.QUANTILE.shape[0], m.size))
-    gamma.fill_quantiles(phi, coefficients)
-    gamma.fill_powers(phi, powers)
-    gamma.normal_quantile(*words(j), work)
-    gamma.expand(m, phi, coefficients, powers, work)
-    return work[0], work[1]
+    x, bound = np.empty(m.size), np.empty(m.size)
+    for skewed in (False, True):
+        some = np.flatnonzero((phi < LEAST_PHI) == skewed)
+        powers, work = np.empty((gamma.POWERS, some.size)), np.empty((gamma.SCRATCH, some.size))
+        coefficients = np.empty((gamma.ROWS, some.size))
+        gamma.fill_quantiles(phi[some], skewed, coefficients)
+        gamma.fill_powers(phi[some], powers)
+        gamma.normal_quantile(*words(j[some]), work)
+        gamma.gamma_quantile(phi[some], skewed, coefficients, work)
+        gamma.expand(m[some], phi[some], powers, work)
+        x[some], bound[some] = work[0], work[1]
+    return x, bound
 
 
 def solved(m: Floats, phi: Floats, u: Floats, near: Floats) -> Floats:
@@ -68,7 +74,7 @@ def solved(m: Floats, phi: Floats, u: Floats, near: Floats) -> Floats:
 def elements(size: int, seed: int) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Means, total counts and j over the route's domain, half of them where it is least accurate."""
     rng = np.random.default_rng(seed)
-    phi = 10 ** rng.uniform(np.log10(LEAST_PHI), rng.choice([1.5, 8.0], size))
+    phi = 10 ** rng.uniform(np.log10(rng.choice([gamma.SKEWED_PHI, LEAST_PHI], size)), rng.choice([1.5, 8.0], size))
     phi[: size // 10] = np.resize(SMALL_PHI, size // 10)
     m = gamma.LEAST_MEAN * np.exp(rng.exponential(rng.choice([0.5, 2.0, 8.0], size)))
     return np.minimum(m, 1e7), phi, lattice(rng.uniform(-LARGEST_Z, LARGEST_Z, size))
@@ -80,8 +86,8 @@ def test_the_constants_are_what_their_script_makes(tmp_path, monkeypatch):
     make_gamma_fit.main()
     made: dict[str, NDArray[np.float64]] = {}
     exec((tmp_path / "gamma_fit.py").read_text(), made)
-    for name in ("QUANTILE", "SLOPE"):
-        np.testing.assert_allclose(made[name], getattr(gamma, name), rtol=0, atol=1e-11)
+    for name in ("QUANTILE", "SKEWED", "SLOPE"):
+        np.testing.assert_allclose(made[name], getattr(gamma, name), rtol=0, atol=1e-10)
     assert (made["LARGEST_Z"], made["LEAST_PHI"], made["LARGEST_DEPTH"]) == (LARGEST_Z, LEAST_PHI, LARGEST_DEPTH)
 
 
@@ -91,8 +97,20 @@ def test_the_fit_is_better_than_is_relied_on():
     worst = 0.0
     for phi in np.concatenate([SMALL_PHI, 10 ** np.linspace(0.0793, 8, 120)]):
         true = make_gamma_fit.cube_root(z, np.full(z.size, phi**-0.5))
-        worst = max(worst, float(np.abs(fitted_root(np.full(z.size, phi), z) - true).max()))
+        worst = max(worst, float(np.abs(fitted(np.full(z.size, phi), z)[0] - true).max()))
     assert 1e-10 < worst < gamma.FIT / 2
+
+
+def test_the_fit_for_small_phi_is_better_than_is_relied_on():
+    z = np.linspace(-LARGEST_Z, LARGEST_Z, 801)
+    worst = 0.0
+    for phi in np.exp(np.linspace(np.log(gamma.SKEWED_PHI), np.log(LEAST_PHI * (1 - 1e-9)), 120)):
+        made, x = fitted(np.full(z.size, phi), z)
+        inside = np.abs(x) <= 1
+        assert inside.mean() > 0.45, "more than half of the normal quantiles, and of them the upper ones"
+        true = make_gamma_fit.log_quantile(z[inside], np.full(z.size, phi**0.5)[inside])
+        worst = max(worst, float(np.abs(made[inside] - true).max()) / phi)
+    assert 1e-9 < worst < gamma.FIT_SKEWED / 2
 
 
 def test_normal_quantiles_with_the_fit_of_their_slope():
@@ -104,7 +122,22 @@ def test_normal_quantiles_with_the_fit_of_their_slope():
     inside = work[1] < LARGEST_DEPTH
     assert inside[np.abs(z) < 0.999 * LARGEST_Z].all()
     # The cube root grows by less than 0.5 for each unit of z.
-    assert np.abs(work[0] * LARGEST_Z - true)[inside].max() < gamma.FIT / 2
+    assert np.abs(work[0] - true)[inside].max() < gamma.FIT / 2
+
+
+def test_the_quantile_of_the_gamma_distribution_with_small_phi():
+    """All of it: words, z and w."""
+    rng = np.random.default_rng(6)
+    phi = np.exp(rng.uniform(np.log(gamma.SKEWED_PHI), np.log(LEAST_PHI) - 1e-9, 100_000))
+    j = lattice(rng.uniform(-LARGEST_Z, LARGEST_Z, phi.size))
+    coefficients, work = np.empty((gamma.ROWS, phi.size)), np.empty((gamma.SCRATCH, phi.size))
+    gamma.fill_quantiles(phi, True, coefficients)
+    gamma.normal_quantile(*words(j), work)
+    gamma.gamma_quantile(phi, True, coefficients, work)
+    inside, u = np.isfinite(work[1]), uniforms(j)
+    true = np.where(u < 0.5, special.gammaincinv(phi, u), special.gammainccinv(phi, 1 - u))
+    assert inside.mean() > 0.6
+    assert np.abs(work[3] / true - 1)[inside].max() < gamma.FIT_SKEWED / 2
 
 
 def test_out_of_the_fits_range_nothing_is_certain():
@@ -148,8 +181,10 @@ def test_counts_above_the_types_limit_are_left(limit):
 
 def test_what_does_not_suit():
     assert gamma.suits(1000.0, 20.0)
-    assert not gamma.suits(1000.0, np.nextafter(LEAST_PHI, 0))
+    assert gamma.suits(1000.0, np.nextafter(LEAST_PHI, 0))
     assert gamma.suits(1000.0, LEAST_PHI)
+    assert gamma.suits(1000.0, gamma.SKEWED_PHI)
+    assert not gamma.suits(1000.0, np.nextafter(gamma.SKEWED_PHI, 0))
     assert not gamma.suits(np.nextafter(gamma.LEAST_MEAN, 0), 20.0)
     assert not gamma.suits(1e7, 1e9)
     assert not gamma.suits(np.nan, 20.0)

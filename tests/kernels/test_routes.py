@@ -12,7 +12,7 @@ from benchmarks.workloads import WORKLOADS
 from streamsample.bins import lay_out
 from streamsample.errors import CountOverflow
 from streamsample.kernels.columns import LEAST_CELLS
-from streamsample.kernels.slab import BLOCK, BRACKETS, COLUMN, GAMMA, choose
+from streamsample.kernels.slab import BLOCK, BRACKETS, COLUMN, GAMMA, SKEWED, choose
 from streamsample.posterior import Posterior
 from streamsample.stream import CountStream
 from tests.kernels.alone import counts_alone, counts_by_slab
@@ -28,6 +28,7 @@ LAWS = [
     (lambda rng: rng.uniform(1.1, 9.0), lambda rng: rng.uniform(-6.0, 12.0)),
     (lambda rng: rng.uniform(-30.0, 3.0), lambda rng: rng.uniform(-6.0, 12.0)),
     (lambda rng: rng.normal(0.0, 1.5), lambda rng: rng.normal(-1.3, 0.5)),
+    (lambda rng: rng.uniform(2.0, 16.0), lambda rng: rng.uniform(-1.31, 0.09)),
 ]
 
 
@@ -111,12 +112,27 @@ def test_a_million_counts_of_each_workload(name: str, shape: tuple[int, int, int
         assert routes.count(COLUMN if shape[1] > LEAST_CELLS else GAMMA) > 10
 
 
+@pytest.mark.parametrize("ncells", [96, 2000])
+def test_a_million_large_counts_of_small_phi(ncells: int) -> None:
+    """Log-normal means around a thousand, phi from below the fit's range to above it, dense near its ends."""
+    rng = np.random.default_rng(ncells)
+    mu = rng.lognormal(7.0, 1.5, (1, 10**6 // ncells))
+    phi = 1.15 * rng.beta(0.6, 0.6, mu.shape) + 0.048
+    stream = CountStream(Posterior.from_arrays(mu, phi, size_factor=rng.lognormal(0, 0.3, ncells)), 11)
+    minibatch, out = stream.load(0, 1), np.empty((1, ncells, mu.size), np.uint32)
+    minibatch.fill(0, 1, 0, ncells, out)
+    np.testing.assert_array_equal(out, counts_alone(stream))
+    assert routes_of(stream).count(SKEWED) > 0.8 * mu.size
+    assert minibatch.waited < 0.4 * out.size
+    assert minibatch.scalar < 0.02 * out.size
+
+
 @pytest.mark.parametrize("ncells", [*range(28, 36), 60])
 def test_many_counts_of_two_routes_wait_at_once(ncells: int) -> None:
     """One route leaves a fifth of its counts, the other all of them: together more than there is room for."""
     mu, phi = np.empty((2, 1, BLOCK))
     mu[:, :200], phi[:, :200] = 1e7, 1e6
-    mu[:, 200:], phi[:, 200:] = 300.0, 0.5
+    mu[:, 200:], phi[:, 200:] = 300.0, 0.04
     stream = CountStream(Posterior.from_arrays(mu, phi, n_cells=ncells), 7)
     assert set(routes_of(stream)) == {GAMMA, BRACKETS}
     np.testing.assert_array_equal(counts_by_slab(stream), counts_alone(stream))
@@ -134,7 +150,8 @@ def test_a_mean_of_zero_is_written_like_any_count(ncells: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("route", "ncells", "nfeatures", "mean", "phi"), [(COLUMN, 700, 20, 215.0, np.inf), (GAMMA, 300, 100, 165.0, 50.0)]
+    ("route", "ncells", "nfeatures", "mean", "phi"),
+    [(COLUMN, 700, 20, 215.0, np.inf), (GAMMA, 300, 100, 165.0, 50.0), (SKEWED, 500, 16, 70.0, 0.9)],
 )
 def test_the_largest_count_of_a_type_is_kept_and_the_next_refused(
     route: int, ncells: int, nfeatures: int, mean: float, phi: float
