@@ -10,7 +10,7 @@ import numpy as np
 
 from streamsample.chunking import Chunking
 from streamsample.expectation import ASSUMED, CountFacts
-from streamsample.geometry import QUAD, Shape, Slab, minibatches, slabs
+from streamsample.geometry import QUAD, Shape, Slab, minibatches
 from streamsample.keeping import Way, ways
 from streamsample.memory_model import (
     SLABS_IN_FLIGHT,
@@ -21,7 +21,10 @@ from streamsample.memory_model import (
     slabs_quantity,
 )
 from streamsample.rates import SOURCE
-from streamsample.units import format_bytes, format_count, format_seconds
+from streamsample.units import MIB, format_bytes, format_count, format_seconds
+
+LAST_NBYTES = 16 * MIB
+"""The last slab is not cut below this: written in 15 ms."""
 
 SURELY = 0.5
 """Share of the entropy that compressed counts can't be smaller than, as it is an estimate."""
@@ -121,15 +124,29 @@ class Plan:
 
     def slabs(self, s0: int, s1: int) -> Iterator[Slab]:
         """Slabs of a minibatch, in file order."""
-        return slabs(s0, s1, self.shape[1], self.slab_samples, self.slab_cells)
+        s, n = s0, 0
+        while s < s1:
+            slab = self.slab_at(s, n, s1)
+            yield slab
+            s, n = slab.end(self.shape[1])
 
     def slab_at(self, s: int, n: int, s1: int) -> Slab:
         """Slab that starts at sample `s` and cell `n` of a minibatch that ends at `s1`.
 
         With `Slab.end` it walks through all counts in file order, and the plan may change on the way: one that is
-        `recut` into smaller slabs continues where the one before has ended.
+        `recut` into smaller slabs continues where the one before has ended. The last slab of all is cut finer and
+        finer: while it is encoded and written nothing is left to compute.
         """
-        return Slab(s, min(s + self.slab_samples, s1), n, min(n + self.slab_cells, self.shape[1]))
+        slab = Slab(s, min(s + self.slab_samples, s1), n, min(n + self.slab_cells, self.shape[1]))
+        if (slab.s1, slab.n1) != self.shape[:2] or slab.nsamples > 1:
+            return slab
+        return replace(slab, n1=n + self._half(slab.ncells))
+
+    def _half(self, cells: int) -> int:
+        """About half of the cells, in whole chunks; all of them where half of them is small."""
+        unit = self.slab_unit[1]
+        half = min(-(-cells // (2 * unit)) * unit, cells)
+        return half if half * self.shape[2] * np.dtype(self.dtype).itemsize >= LAST_NBYTES else cells
 
     def recut(self, minibatch: int, slab_samples: int, slab_cells: int, slabs_in_flight: int) -> Plan:
         """Return the plan with other sizes, and with the memory that they take."""

@@ -20,7 +20,7 @@ from streamsample.geometry import Selection
 from streamsample.kernels import columns, dense, gamma, slab, waiting
 from streamsample.memory_model import ParameterFacts
 from streamsample.planner import LARGEST_SLAB_NBYTES, SLAB_CELLS, SLAB_NBYTES, decide, plan
-from streamsample.sizing import Plan
+from streamsample.sizing import LAST_NBYTES, Plan
 from streamsample.target import TargetFacts
 from streamsample.units import GIB, MIB, TIB
 from tests.fake_stream import FakeStream, fake_posterior
@@ -113,7 +113,7 @@ def test_model_counts_the_kernels_own_blocks() -> None:
     assert memory_model._WAITING_NBYTES == (2 + 4 + dense.ROWS) * 8 * waiting.WAITING
     guides = 2 * (columns.MOST_ROWS // columns.ROWS_A_GUIDE + 1) * (columns.BUCKETS + 1)
     table = 1.5 * columns.TABLE + guides + 2 * columns.MOST_ROWS + (columns.SCRATCH + 4) * columns.LANES
-    expansion = (gamma.QUANTILE.shape[0] + gamma.POWERS + gamma.SCRATCH + 4) * slab.BLOCK
+    expansion = (gamma.ROWS + gamma.POWERS + gamma.SCRATCH + 4) * slab.BLOCK
     assert 0.8 * memory_model._ROUTES_NBYTES < 8 * max(table, expansion) < memory_model._ROUTES_NBYTES
 
 
@@ -121,6 +121,22 @@ def test_slabs_of_a_sample_are_about_alike() -> None:
     found = made(WORKED_EXAMPLE, TIB)
     sizes = [slab.ncells for slab in found.slabs(0, 1)]
     assert max(sizes) - min(sizes) <= 4 * len(sizes)
+
+
+@pytest.mark.parametrize("storage", [None, Storage("zstd")])
+def test_the_last_slab_is_cut_finer(storage: Storage | None) -> None:
+    """Nothing is computed while it is written."""
+    found = decide(WORKED_EXAMPLE, Budget(TIB, 2), TargetFacts("counts.h5", ".h5"), storage=storage, dtype="uint16")
+    nsamples = WORKED_EXAMPLE.nsamples
+    before = [slab.ncells for slab in found.slabs(nsamples - 2, nsamples - 1)]
+    last = [slab.ncells for slab in found.slabs(nsamples - 1, nsamples)]
+    assert last[: len(before) - 1] == before[:-1]
+    *tail, end = last[len(before) - 1 :]
+    assert sum(tail) + end == before[-1]
+    assert tail == sorted(tail, reverse=True)
+    unit = found.slab_unit[1]
+    assert end <= max(4 * LAST_NBYTES // (2 * WORKED_EXAMPLE.nfeatures), 2 * unit)
+    assert all(cells % unit == 0 for cells in tail)
 
 
 def test_budget_too_small_for_one_slab_is_one_line_with_the_numbers() -> None:
