@@ -8,7 +8,8 @@ import numpy as np
 
 from streamsample.kernels.columns import fill_column, table_shape
 from streamsample.kernels.dense import LANES, ROWS
-from streamsample.kernels.gamma import LEAST_PHI, fill_gamma, suits
+from streamsample.kernels.gamma import fill_gamma, suits
+from streamsample.kernels.gamma_fit import LEAST_PHI
 from streamsample.kernels.jit import announce_compilation, inlined, kernel
 from streamsample.kernels.negbin import POISSON_PHI
 from streamsample.kernels.rows import fill_narrow, fill_rows
