@@ -15,15 +15,17 @@ panels, positive terms only, no gamma function, no continued fraction. `docs/twi
 bound and what was measured.
 """
 
-from libc.math cimport exp, expm1, fabs, floor, fmax, fmin, isinf, log, log1p, sqrt
+from libc.math cimport INFINITY, exp, expm1, fabs, floor, fmax, fmin, isinf, ldexp, log, log1p, sqrt
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
     CERTAIN = 0
     UNDECIDED = 1
     OVERFLOW = 2
+    OUTSIDE = 3
 
 cdef double COUNT_MAX = 4294967295.0
+cdef double MEAN_MAX = 1e7
 cdef double U = 2.0**-53
 cdef double CUT = 2.0**-58      # relative to the integral, where a panel's remainder is left out
 cdef double LOWEST = -690.0     # exp of less is left out: nothing is ever subnormal
@@ -69,6 +71,24 @@ cdef double uniform_at(uint64_t seed, uint64_t s, uint64_t n, uint64_t t) noexce
     philox(hi, <uint32_t>seed, <uint32_t>(seed >> 32))
     philox(lo, <uint32_t>seed, <uint32_t>(seed >> 32))
     return (<double>((<uint64_t>hi[n & 3] << 20) | (lo[n & 3] >> 12)) + 0.5) * 2.0**-52
+
+
+cdef double E(double x) noexcept nogil:
+    """e**x as the definition of the stream has it, step by step (docs/design.md)."""
+    cdef double n, r, p
+    if x < -690.0:
+        return 0.0
+    if x > 690.0:
+        return INFINITY
+    if x != x:
+        return x
+    n = floor(x * 1.4426950408889634 + 0.5)
+    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+    p = 1.0 / 39916800.0 + r * (1.0 / 479001600.0 + r * (1.0 / 6227020800.0))
+    p = 1.0 / 362880.0 + r * (1.0 / 3628800.0 + r * p)
+    p = 1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0 + r * (1.0 / 40320.0 + r * p))))
+    p = 1.0 + (r + r * r * (0.5 + r * (1.0 / 6.0 + r * p)))
+    return ldexp(p, <int>n)
 
 
 cdef inline double logarithm(double y, double f) noexcept nogil:
@@ -138,42 +158,49 @@ cdef double normal(double v) noexcept nogil:
     return (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))) - t
 
 
-cdef double newton(double k, Cdf at, double m, double u) noexcept nogil:
-    """Where F would be u if its normal quantile were linear in k or, below the mean, in log(k + 1); -1: not known."""
+cdef double newton(double k, Cdf at, double m, double v, double w) noexcept nogil:
+    """Where F is v (1 - F is w) if its normal quantile is linear in k or, below the mean, in log(k + 1); -1: unknown."""
     cdef double tail = fmin(at.below, at.above), z, target, change
     if tail < 1e-280 or at.mass < 1e-280:
         return -1.0
     z = normal(tail) if at.below < at.above else -normal(tail)
-    target = normal(u) if u < 0.5 else -normal(1.0 - u)
+    target = normal(v) if v < 0.5 else -normal(w)
     change = (target - z) * exp(-0.5 * z * z) * 0.3989422804014327 / at.mass
     return k + change if k > m else (k + 1.0) * exp(fmax(fmin(change / (k + 1.0), 5.0), -30.0)) - 1.0
 
 
-cdef double guess(double m, double phi, double u) noexcept nogil:
+cdef double guess(double m, double phi, double v, double w) noexcept nogil:
     """Wilson and Hilferty's quantile of a gamma variable with the mean and the variance of the counts."""
-    cdef double v = (1.0 / m + 1.0 / phi) / 9.0, root = 1.0 - v + sqrt(v) * (normal(u) if u < 0.5 else -normal(1.0 - u))
+    cdef double c = (1.0 / m + 1.0 / phi) / 9.0, root = 1.0 - c + sqrt(c) * (normal(v) if v < 0.5 else -normal(w))
     return m * root * root * root if root > 0.0 else 0.0
 
 
-cdef int quantile_of(double m, double phi, double u, int64_t *count) noexcept nogil:
-    """min {k : F(k) >= u}: close in on it from both sides until F(y - 1) and F(y) have been computed."""
-    cdef double low = -1.0, high = COUNT_MAX + 1.0, k = fmin(fmax(floor(guess(m, phi, u)), 0.0), COUNT_MAX), d
+cdef int quantile_of(double m, double phi, double pi, double u, int64_t *count) noexcept nogil:
+    """min {k : pi + (1 - pi) F(k) >= u}: close in from both sides until F(y - 1) and F(y) have been computed."""
+    cdef double low = -1.0, high = COUNT_MAX + 1.0, k, d, v, w, slack
     cdef Cdf at
     cdef int i
     count[0] = 0
-    if m <= 1.0 - u:  # P(Y > 0) <= m (Markov), and 1 - u is exact: so F(0) >= u
+    if not m <= MEAN_MAX:
+        return OUTSIDE
+    if u <= pi:
         return CERTAIN
+    v, w = (u - pi) / (1.0 - pi), (1.0 - u) / (1.0 - pi)  # F(k) >= v, 1 - F(k) <= w; 1 - u is exact
+    slack = 4.0 if pi > 0.0 else 0.0                      # U, relative: three roundings each, none where pi is 0
+    if m * (1.0 + 2.0 * slack * U) <= w:  # P(Y > 0) <= m (Markov): so F(0) >= v
+        return CERTAIN
+    k = fmin(fmax(floor(guess(m, phi, v, w)), 0.0), COUNT_MAX)
     for i in range(200):
         at = cdf(k, m, phi)
-        d = at.below - u if at.below < at.above else (1.0 - u) - at.above  # the smaller tail decides; 1 - u is exact
+        d = at.below - v if at.below < at.above else w - at.above  # the smaller tail decides
         count[0] = <int64_t>k
-        if not fabs(d) > at.error + 4.0 * U * (fmin(at.below, at.above) + fabs(d)):
+        if not fabs(d) > at.error + (4.0 + slack) * U * (fmin(at.below, at.above) + fabs(d)):
             return UNDECIDED
         low, high = (low, k) if d > 0.0 else (k, high)
         if high - low == 1.0:
             count[0] = <int64_t>fmin(high, COUNT_MAX)
             return OVERFLOW if high > COUNT_MAX else CERTAIN
-        k = floor(newton(k, at, m, u)) + (0.0 if d > 0.0 else 1.0) if i < 30 else -1.0
+        k = floor(newton(k, at, m, v, w)) + (0.0 if d > 0.0 else 1.0) if i < 30 else -1.0
         if k < 0.0:
             k = floor(0.5 * (low + high) if high < 4.0 * (low + 2.0) else sqrt((low + 2.0) * high))
         k = fmin(fmax(k, low + 1.0), high - 1.0)
@@ -199,25 +226,55 @@ def tails(double k, double m, double phi):
     return at.below, at.above, at.error
 
 
-def quantiles(
-    const double[::1] m, const double[::1] phi, const double[::1] u, int64_t[::1] counts, uint8_t[::1] status
+def exponential(double x):
+    """Return E(x)."""
+    return E(x)
+
+
+def predictors(
+    const int64_t[::1] indptr, const int64_t[::1] indices, const double[::1] data, const int64_t[::1] cells,
+    const double[:, :, ::1] beta, const int64_t[::1] rows, const int64_t[::1] columns, double[::1] eta,
 ):
-    """Fill `counts` and `status` for arrays of one length."""
+    """Fill `eta` for addresses: `cells` are rows of a design in CSR, `rows` and `columns` are positions in `beta`."""
+    cdef Py_ssize_t i, j
+    cdef double total
+    with nogil:
+        for i in range(eta.shape[0]):
+            total = 0.0
+            for j in range(indptr[cells[i]], indptr[cells[i] + 1]):
+                total = total + data[j] * beta[rows[i], indices[j], columns[i]]
+            eta[i] = total
+
+
+def quantiles(
+    const double[::1] m, const double[::1] phi, const double[::1] u, int64_t[::1] counts, uint8_t[::1] status,
+    const double[::1] pi=None,
+):
+    """Fill `counts` and `status` for arrays of one length; without zero inflation `pi` is None."""
     cdef Py_ssize_t i
+    cdef bint inflated = pi is not None
     with nogil:
         for i in range(m.shape[0]):
-            status[i] = quantile_of(m[i], phi[i], u[i], &counts[i])
+            status[i] = quantile_of(m[i], phi[i], pi[i] if inflated else 0.0, u[i], &counts[i])
 
 
 def fill(
     uint64_t seed, const int64_t[::1] samples, const int64_t[::1] cells, const int64_t[::1] features,
     const double[::1] mu, const double[::1] alpha, const double[::1] size_factor, const double[::1] phi,
-    double[::1] m, double[::1] u, int64_t[::1] counts, uint8_t[::1] status,
+    const double[::1] pi, const double[::1] eta, double[::1] m, double[::1] u, int64_t[::1] counts, uint8_t[::1] status,
 ):
-    """Fill `m`, `u`, `counts` and `status` for addresses and the parameters there, all of one length."""
+    """Fill `m`, `u`, `counts` and `status` for addresses and the parameters there, all of one length.
+
+    Without zero inflation `pi` is None, without a design `eta` is.
+    """
     cdef Py_ssize_t i
+    cdef bint inflated = pi is not None, designed = eta is not None
+    cdef double base
     with nogil:
         for i in range(counts.shape[0]):
-            m[i] = (mu[i] * alpha[i]) * size_factor[i]
+            base = mu[i] * alpha[i]
+            if designed:
+                base = base * E(eta[i])
+            m[i] = base * size_factor[i]
             u[i] = uniform_at(seed, samples[i], cells[i], features[i])
-            status[i] = quantile_of(m[i], phi[i], u[i], &counts[i])
+            status[i] = quantile_of(m[i], phi[i], pi[i] if inflated else 0.0, u[i], &counts[i])

@@ -59,7 +59,7 @@ def lay_out(cells: IndexArray, size_factor: FloatArray, group: IndexArray, ngrou
     low_edge = np.zeros(cells.size, dtype=np.int64)
     edges = []
     # Every group takes two edges at least: with very many of them the tables would be larger than the cache.
-    if cells.size >= FEWEST_CELLS and 2 * np.unique(group).size <= MOST_BINS:
+    if cells.size >= FEWEST_CELLS and 2 * np.count_nonzero(np.bincount(group)) <= MOST_BINS:
         for c in range(ngroups):
             members = np.flatnonzero(group == c)
             found = _edges(size_factor[members], MOST_BINS * members.size // cells.size)

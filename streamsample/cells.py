@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from streamsample.designs import Design
 from streamsample.errors import PosteriorError
 from streamsample.geometry import IndexArray
 from streamsample.parameters import FloatArray, Names, floating_array, list_names, names_array
@@ -24,6 +25,8 @@ class Cells:
     """(N,) in [0, C)."""
     names: Names | None = None
     """(N,) or None."""
+    design: Design | None = None
+    """(N, K) covariates, where the draws have coefficients of them."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,16 @@ class Origin:
 
 
 def make_cells(
-    size_factor: ArrayLike | None, group: ArrayLike | None, n_cells: int | None, names: Sequence[str] | Names | None
+    size_factor: ArrayLike | None,
+    group: ArrayLike | None,
+    n_cells: int | None,
+    names: Sequence[str] | Names | None,
+    design: Design | None = None,
 ) -> Cells:
     """Fill in what may be left out of a description of cells, and check the values."""
     if size_factor is None:
+        if n_cells is None and design is not None:
+            n_cells = design.shape[0]
         if n_cells is None or n_cells < 1:
             raise PosteriorError(f"without size_factor the number of cells is needed, but n_cells is {n_cells}")
         size_factor = np.ones(n_cells)
@@ -59,11 +68,11 @@ def make_cells(
             f"the first is {factors[first]} at cell {first}"
         )
     if group is None:
-        return Cells(factors, np.zeros(factors.size, dtype=np.int64), names_array(names))
+        return Cells(factors, np.zeros(factors.size, dtype=np.int64), names_array(names), design)
     numbers = np.asarray(group)
     if not np.issubdtype(numbers.dtype, np.integer):
         raise PosteriorError(f"group must hold integers in [0, C), not {numbers.dtype}")
-    return Cells(factors, np.ascontiguousarray(numbers, dtype=np.int64), names_array(names))
+    return Cells(factors, np.ascontiguousarray(numbers, dtype=np.int64), names_array(names), design)
 
 
 def number_groups(labels: NDArray[Any], group_names: Names | None) -> IndexArray:

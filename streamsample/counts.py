@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsample.errors import SelectionError
-from streamsample.geometry import AXES, IndexArray, Selection, Shape, resolve
+from streamsample.geometry import AXES, IndexArray, Selection, Shape, once, resolve
 from streamsample.names import positions_of
 from streamsample.parameters import Names
 
@@ -103,10 +103,10 @@ class Counts(ABC):
         keys, scalar = _keys(key)
         wanted = [resolve(k, size, axis) for k, size, axis in zip(keys, self.shape, AXES, strict=True)]
         # Each index once and in order, then as asked for: so repeats cost nothing and quads stay together.
-        once = [np.unique(index) for index in wanted]
-        counts = self._read(*once)  # (s, n, t)
-        for axis, (index, unique) in enumerate(zip(wanted, once, strict=True)):
-            if not np.array_equal(index, unique):
+        rising = [once(index) for index in wanted]
+        counts = self._read(*rising)  # (s, n, t)
+        for axis, (index, unique) in enumerate(zip(wanted, rising, strict=True)):
+            if index is not unique:
                 counts = np.take(counts, np.searchsorted(unique, index), axis=axis)
         return counts[tuple(0 if s else slice(None) for s in scalar)]
 
@@ -173,7 +173,7 @@ class Counts(ABC):
         """View as the tree of groups that ArviZ works with, lazily.
 
         Group ``posterior_predictive`` holds ``counts``, ``observed_data`` the observed ones under the same name, and
-        ``constant_data`` the size factors and groups of the cells.
+        ``constant_data`` the size factors, groups and design of the cells.
 
         Parameters
         ----------
@@ -208,7 +208,8 @@ class Counts(ABC):
         Returns
         -------
         AnnData
-            N x T with names, no ``X``, and of a stream the cells' ``size_factor`` and ``group`` in ``obs``.
+            N x T with names, no ``X``, and of a stream the cells' ``size_factor`` and ``group`` in ``obs``, and their
+            ``design`` in ``obsm``, where they have one.
         """
         from streamsample.interop.tables import to_anndata
 

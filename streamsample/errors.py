@@ -14,6 +14,14 @@ class StreamsampleError(Exception):
 class PosteriorError(StreamsampleError, ValueError):
     """The parameters, or the cells they are applied to, are not usable."""
 
+    @classmethod
+    def mean_at(cls, address: tuple[int, int, int], m: float) -> PosteriorError:
+        """Name the element ``(s, n, t)`` whose mean is outside the stream's domain."""
+        return cls(
+            f"the mean at sample {address[0]}, cell {address[1]}, feature {address[2]} is {m:.6g}; a mean must be at "
+            "most 1e+07: check beta and the design of that cell, or its size factor"
+        )
+
 
 class DataError(StreamsampleError, ValueError):
     """The observed counts, or their annotation, are not usable."""

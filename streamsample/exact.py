@@ -18,8 +18,8 @@ GUARD_BITS = 96  # the prefactor's exponent reaches 1e11, of which the fraction 
 RATIONAL_BITS = 2**20  # size up to which a rational F(k) is computed as such
 
 
-def settle(m: float, phi: float, u: float, near: int) -> int:
-    """Return ``min {k >= 0 : F(k; m, phi) >= u}`` of these very float64 numbers.
+def settle(m: float, phi: float, u: float, near: int, zero_inflation: float = 0.0) -> int:
+    """Return ``min {k >= 0 : pi + (1 - pi) F(k; m, phi) >= u}`` of these very float64 numbers.
 
     Parameters
     ----------
@@ -29,38 +29,43 @@ def settle(m: float, phi: float, u: float, near: int) -> int:
         An odd multiple of 2**-53.
     near
         A count near the answer; the search goes on from there one by one.
+    zero_inflation
+        pi in [0, 1].
     """
     k = near
-    if reaches(k, m, phi, u):
-        while k > 0 and reaches(k - 1, m, phi, u):
+    if reaches(k, m, phi, u, zero_inflation):
+        while k > 0 and reaches(k - 1, m, phi, u, zero_inflation):
             k -= 1
         return k
-    while not reaches(k, m, phi, u):
+    while not reaches(k, m, phi, u, zero_inflation):
         k += 1
     return k
 
 
-def reaches(k: int, m: float, phi: float, u: float) -> bool:
-    """Whether ``F(k; m, phi) >= u``."""
+def reaches(k: int, m: float, phi: float, u: float, zero_inflation: float = 0.0) -> bool:
+    """Whether ``pi + (1 - pi) F(k; m, phi) >= u``."""
     import mpmath
 
+    if u <= zero_inflation:
+        return True
     bits = FIRST_BITS
     while bits <= LAST_BITS:
         with mpmath.workprec(bits + GUARD_BITS):
-            difference, error = _difference(mpmath, k, m, phi, u, bits)
+            difference, error = _difference(mpmath, k, m, phi, u, zero_inflation, bits)
             if abs(difference) > error:
                 return bool(difference > 0)
         if bits == FIRST_BITS:
             rational = _rational_cdf(k, m, phi)
             if rational is not None:
-                return rational >= Fraction(u)
+                inflation = Fraction(zero_inflation)
+                return inflation + (1 - inflation) * rational >= Fraction(u)
         bits *= 4
     return True  # equal to 32,768 bits
 
 
-def _difference(mp: Any, k: int, m: float, phi: float, u: float, bits: int) -> tuple[Any, Any]:
-    """``F(k) - u`` and a bound of its error."""
-    mean, total, level, a = mp.mpf(m), mp.mpf(phi), mp.mpf(u), mp.mpf(k + 1)
+def _difference(mp: Any, k: int, m: float, phi: float, u: float, pi: float, bits: int) -> tuple[Any, Any]:
+    """``F(k) - (u - pi)/(1 - pi)`` and a bound of its error."""
+    mean, total, a = mp.mpf(m), mp.mpf(phi), mp.mpf(k + 1)
     if math.isinf(phi):
         slack = mean - a
         front = mp.exp(a * mp.log(mean) - mean - mp.loggamma(a))
@@ -72,11 +77,11 @@ def _difference(mp: Any, k: int, m: float, phi: float, u: float, bits: int) -> t
     if slack >= -0.5:
         value, gap = _lower(mp, a, mean, total, slack, tolerance)
         tail = front * value
-        difference = tail - level
+        difference = tail - (mp.mpf(u) - pi) / (1 - mp.mpf(pi))
     else:
         value, gap = _upper(mp, a, mean, total, -slack, tolerance)
         tail = front * value
-        difference = (1 - level) - tail
+        difference = (1 - mp.mpf(u)) / (1 - mp.mpf(pi)) - tail
     # What rounding adds is far below the guard bits: 2**-80 leaves room for 2**16 operations.
     return difference, tail * (gap + 2 * tolerance)
 

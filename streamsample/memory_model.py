@@ -94,6 +94,10 @@ class ParameterFacts:
     """Names of the selected cells and features, in all the forms that they pass through on the way to a file."""
     whole: bool = False
     """Whether all stored features are selected, in order: then what is read needs no copying."""
+    beyond: int = 0
+    """Blocks [S, T] of parameters beside mu, phi and alpha: K of beta, one of zero inflation."""
+    design_nbytes: int = 0
+    """Size of the cells' covariates."""
 
     @classmethod
     def of(cls, posterior: Posterior, selection: Selection) -> ParameterFacts:
@@ -117,6 +121,8 @@ class ParameterFacts:
             stored_samples=facts.nsamples,
             names_nbytes=names,
             whole=np.array_equal(selection.features, np.arange(facts.nfeatures)),
+            beyond=facts.nblocks - 2 - facts.ngroups,
+            design_nbytes=0 if posterior.cells.design is None else posterior.cells.design.nbytes,
         )
 
     @property
@@ -127,18 +133,23 @@ class ParameterFacts:
     @property
     def posterior_nbytes(self) -> int:
         """Size of the parameters: as stored, else as a fit saves them, in float32."""
-        sample = self.stored_nbytes or 4 * (2 + self.ngroups) * self.nfeatures
+        sample = self.stored_nbytes or 4 * self.nblocks * self.nfeatures
         return sample * (self.stored_samples or self.nsamples)
+
+    @property
+    def nblocks(self) -> int:
+        """Blocks [S, T] of parameters: mu, phi, those of alpha, and what there is beyond."""
+        return 2 + self.ngroups + self.beyond
 
     @property
     def sample_nbytes(self) -> int:
         """Most that one sample of a minibatch takes while it is read.
 
-        float64 mu, phi and alpha of all stored features, the stored form beside them, three arrays (s, t) to
+        float64 parameters of all stored features, the stored form beside them, three arrays (s, t) to
         check them, and the selected features' own copy where they are a part.
         """
         stored = self.stored_features or self.nfeatures
-        block = 8 * (2 + self.ngroups)
+        block = 8 * self.nblocks
         as_stored = block * stored if self.stored_nbytes is None else self.stored_nbytes
         return block * stored + as_stored + 3 * 8 * stored + (0 if self.whole else block * self.nfeatures)
 
@@ -165,6 +176,7 @@ def fixed_quantities(facts: ParameterFacts, baseline: int, libraries: int, threa
         Quantity("process now", baseline, "anonymous and shared memory in use before the run"),
         Quantity("libraries", libraries, "Numba, h5py and compiled kernels, as far as they are not loaded yet"),
         Quantity("cells", sides, "size factors, groups, indices, and the kernel's order of them"),
+        *design_quantity(facts.design_nbytes),
         Quantity("threads", threads * scratch, f"tables of {threads} threads at {format_bytes(scratch)}"),
         Quantity("dirty pages", windows, f"two windows of {format_bytes(DIRTY_WINDOW_NBYTES)} not yet on the disk"),
     )
@@ -204,6 +216,11 @@ def chunk_quantities(chunking: Chunking, shape: Shape, dtype: str, threads: int)
     )
 
 
+def design_quantity(nbytes: int) -> tuple[Quantity, ...]:
+    """List what a design takes, where there is one: as it is, a slab's rows of it, and these by columns."""
+    return (Quantity("design", 3 * nbytes, "covariates of the cells, by rows and by columns"),) if nbytes else ()
+
+
 def names_quantity(nbytes: int, slabs_nbytes: int) -> tuple[Quantity, ...]:
     """List what names take beyond the room of the slabs: they are written before there are any, and after."""
     if nbytes <= slabs_nbytes:
@@ -236,97 +253,3 @@ def allocator_quantity(nbytes: int) -> Quantity:
 def usable(nbytes: int) -> int:
     """Bytes that may be in use where `nbytes` may be held: the inverse of `allocator_quantity`."""
     return int(nbytes / (1 + _ALLOCATOR_SLACK))
-
-
-# The fit. It is planned in phases, of which one is over before the next begins, so the peak is the largest of them.
-SORTED_COUNTS = 2**21
-"""Counts that a fit sorts at a time, to find those that repeat."""
-_SORT_NBYTES = 34  # of a count while it is sorted; the sums over cells that nodes need take less
-_SORTING_NBYTES = _SORT_NBYTES * SORTED_COUNTS
-_PAIR_NBYTES = 48  # a pair of feature and count: 24 are kept, the others while pairs are collected
-_OWN_COUNTS_NBYTES = 8  # of a count above zero, in the copy without the features that are left out
-_TRANSPOSED_NBYTES = 12  # of the same, where medians of the reference group run along memory
-_MEDIANS_NBYTES = 3 * 8 * 2**22  # three blocks of float64
-_STATES = 24  # float32 arrays of the parameters' size: guide, gradients, two moments, a draw and what autograd keeps
-_DRAW_COPIES = 5  # of a sample's parameters while it is drawn: noise, latent values, results (2.9 to 4.2 measured)
-_CHECKED_NBYTES = 3 * 32 * MIB  # float64 blocks in which draws are compared with the stream's domain
-_TORCH_NBYTES = 64 * MIB  # what torch and Pyro load and keep in the first steps (50 measured)
-FIT_BLOCK = 2**16
-"""Counts of nodes by features that a thread of a fit has in work: temporaries stay in the second-level cache."""
-
-FIT_ON_DEVICE = frozenset({"nodes", "repeats", "parameters", "blocks", "minibatch"})
-"""Names of the fit's quantities that are on the device where torch computes; the others are in this process."""
-
-
-@dataclass(frozen=True)
-class FitFacts:
-    """What the plan of a fit must know of the counts and of the draws to be made."""
-
-    ncells: int
-    """N."""
-    nfeatures: int
-    """T, those that are fitted."""
-    ngroups: int
-    """C."""
-    nsamples: int
-    """S."""
-    nnz: int
-    """Counts above zero."""
-    npairs: int
-    """Most different pairs of a feature and a count above zero."""
-    all_features: int | None = None
-    """Features of the posterior, those that are left out of the fit included; None: there are none of these."""
-    nodes: int | None = None
-    """Size factors that stand for those of the cells; None: each cell's own."""
-
-    @property
-    def draw_nbytes(self) -> int:
-        """One sample's mu, phi and alpha as float32."""
-        return 4 * (2 + self.ngroups) * self.nfeatures
-
-
-def fit_phases(
-    facts: FitFacts, baseline: int, threads: int, cells: int, minibatch: int
-) -> dict[str, tuple[Quantity, ...]]:
-    """List what a fit holds in each phase, with `cells` cells in a step and `minibatch` draws in work."""
-    own = 0 if facts.all_features is None else _OWN_COUNTS_NBYTES * facts.nnz
-    process = Quantity("process now", baseline, "anonymous and shared memory in use before, observed counts included")
-    counts = Quantity("counts", own, "sparse counts of the features that are fitted, where some are left out")
-    kept, dense = facts.nsamples * facts.draw_nbytes, 3 * 8 * facts.ncells * facts.nfeatures
-    spread = facts.nsamples * 4 * (2 + facts.ngroups) * (facts.all_features or 0)
-    return {
-        "starting": (
-            process,
-            counts,
-            Quantity("transposed", _TRANSPOSED_NBYTES * facts.nnz, "the reference group's counts, a feature at a time"),
-            Quantity("medians", min(_MEDIANS_NBYTES, dense), "of some features at a time, in float64"),
-        ),
-        "fitting": (process, counts, *_step_quantities(facts, threads, cells)),
-        "drawing": (
-            process,
-            counts,
-            Quantity("torch", _TORCH_NBYTES, "libraries of torch and Pyro that are loaded on the way"),
-            Quantity("minibatch", _DRAW_COPIES * minibatch * facts.draw_nbytes, f"{minibatch} samples while drawn"),
-            Quantity("draws", kept, f"{facts.nsamples:,} samples of mu, phi and alpha, float32"),
-            Quantity("posterior", spread, "the same with the features that are left out"),
-            Quantity(
-                "checks", min(_CHECKED_NBYTES, 6 * kept), "draws compared with the stream's domain, some at a time"
-            ),
-        ),
-    }
-
-
-def _step_quantities(facts: FitFacts, threads: int, cells: int) -> tuple[Quantity, ...]:
-    """List what the steps of a fit take, the counts of all cells aside."""
-    share, nodes = cells / facts.ncells, min(cells, facts.ncells if facts.nodes is None else facts.nodes)
-    nnz = math.ceil(facts.nnz * share)
-    chosen = 0 if cells == facts.ncells else _OWN_COUNTS_NBYTES * nnz
-    return (
-        Quantity("torch", _TORCH_NBYTES, "libraries of torch and Pyro that are loaded on the way"),
-        Quantity("chosen cells", chosen, "counts of a step's cells, sparse"),
-        Quantity("sorting", min(_SORT_NBYTES * nnz, _SORTING_NBYTES), "counts in work while repeats or nodes are made"),
-        Quantity("nodes", 8 * nodes * facts.nfeatures, f"float64, {nodes:,} for {cells:,} cells, and their counts"),
-        Quantity("repeats", _PAIR_NBYTES * min(facts.npairs, nnz), "pairs of a feature and a count, and how often"),
-        Quantity("parameters", 4 * _STATES * (facts.ngroups + 2) * facts.nfeatures, f"{_STATES} arrays of their size"),
-        Quantity("blocks", 8 * 5 * FIT_BLOCK * threads, f"temporaries of {threads} threads"),
-    )

@@ -27,6 +27,7 @@ PENDING = 64  # counts a unit of work may leave to tier 3 before its slab is com
 UNITS_A_THREAD = 8  # units of work a thread, so that an uneven one does not leave the others waiting
 RUNS_A_THREAD = 32  # runs of units that are handed out; the last one is what other threads may have to wait for
 CELLS_A_CHUNK = 2048  # fewer cells a unit would spend more on tables than they save
+ALONE = 2**16  # counts that one thread has made before others are at work
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Minibatch:
         self._check_slab(s0, s1, n0, n1, out)
         if out.size == 0:
             return
-        if not _numba_compiles():
+        if self.stream.posterior.facts.stream_version > 1 or not _numba_compiles():
             self._fill_by_twin(s0, s1, n0, n1, out)
             return
         capacity = PENDING
@@ -104,9 +105,8 @@ class Minibatch:
         """Fill `out` without Numba."""
         chosen, p = self.stream.selection, self.parameters
         rows = slice(s0 - self.s0, s1 - self.s0)
-        block = Parameters(p.mu[rows], p.phi[rows], p.alpha[rows])
         samples, cells = chosen.samples[s0:s1], chosen.cells[n0:n1]
-        twin.fill(self.stream.seed, samples, cells, chosen.features, block, self.stream.posterior.cells, out)
+        twin.fill(self.stream.seed, samples, cells, chosen.features, p.rows(rows), self.stream.posterior.cells, out)
 
     def _run_kernel(
         self, s0: int, s1: int, n0: int, n1: int, out: NDArray[Any], capacity: int
@@ -120,7 +120,8 @@ class Minibatch:
         rows = slice(s0 - self.s0, s1 - self.s0)
         features = stream.selection.features.astype(np.uint64)
         units = (s1 - s0) * -(-features.size // BLOCK)
-        chunks = -(-UNITS_A_THREAD * numba.get_num_threads() // units)
+        threads = numba.get_num_threads() if out.size > ALONE else 1
+        chunks = -(-UNITS_A_THREAD * threads // units)
         chunks = max(1, min(chunks, (n1 - n0) // CELLS_A_CHUNK))
         pending = np.empty((units * chunks, capacity, 3), dtype=np.int64)
         found = np.zeros((units * chunks, 3), dtype=np.int64)
@@ -129,7 +130,7 @@ class Minibatch:
             self.parameters.mu[rows], self.parameters.phi[rows], self.parameters.alpha[rows],
             layout, key_words(stream.seed), chunks, pending, found, out,
         )  # fmt: skip
-        share_out(lambda first, last: fill_slab(first, last, *arguments), units * chunks, numba.get_num_threads())
+        share_out(lambda first, last: fill_slab(first, last, *arguments), units * chunks, threads)
         undecided = found[:, 0]
         self.waited += int(found[:, 1].sum())
         self.scalar += int(found[:, 2].sum())

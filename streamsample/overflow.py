@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betainc, pdtrc
 
+from streamsample.domain import MEAN_MAX
 from streamsample.errors import PlanError
 from streamsample.geometry import IndexArray, minibatches
 from streamsample.parameters import FloatArray
 from streamsample.posterior import Posterior
+from streamsample.reach import Reach, bound, reach_of
 
 DTYPES = ("uint8", "uint16", "uint32")
 ACCEPTED = 1e-9
@@ -34,10 +36,14 @@ class DtypeChoice:
     """Upper bound of the chance that any count of the posterior overflows it."""
     wider_because: str
     """The row that rules out the next narrower type; empty for uint8."""
+    promised: bool = True
+    """Whether the chance is as small as accepted; not where a design's bound says nothing of the widest type."""
 
     @property
     def reason(self) -> str:
         """One line for the plan."""
+        if not self.promised:
+            return f"the bounds of the design's means don't promise that it holds every count; {self.wider_because}"
         fits = f"chance of any overflow below {max(self.chance, 1e-300):.1g} (accepted: {ACCEPTED:g})"
         return f"{fits}; {self.wider_because}" if self.wider_because else fits
 
@@ -49,7 +55,7 @@ class _Rows:
     samples: IndexArray
     group: int
     cells: int
-    mean: FloatArray  # (s, t) at the group's largest size factor
+    mean: FloatArray  # (s, t) at the group's largest size factor, or a bound of all its cells' means
     phi: FloatArray  # (s, t)
 
 
@@ -88,7 +94,10 @@ def narrowest_dtype(posterior: Posterior, dtypes: Sequence[str] = DTYPES) -> Dty
     """Find the narrowest type that holds all counts of a posterior, for every seed and selection.
 
     For every (s, c, t) the chance of an overflow is bounded at the largest size factor of the group's cells and
-    multiplied by their number; the sum must stay below `ACCEPTED`. Draws are read a few samples at a time.
+    multiplied by their number; the sum must stay below `ACCEPTED`. Draws are read a few samples at a time. With a
+    design a bound of the means takes the place of the largest one (`streamsample.reach`); where it is too wide for a
+    promise the widest type is taken, and a run reports an overflow if there is one. Zero inflation only makes counts
+    smaller.
 
     Parameters
     ----------
@@ -100,7 +109,7 @@ def narrowest_dtype(posterior: Posterior, dtypes: Sequence[str] = DTYPES) -> Dty
     Raises
     ------
     PlanError
-        If the widest does not do; names how many rows are too much, and the worst.
+        If the widest does not do, without a design; names how many rows are too much, and the worst.
     """
     widest = dtypes[-1]
     sums = dict.fromkeys(dtypes, 0.0)
@@ -119,6 +128,8 @@ def narrowest_dtype(posterior: Posterior, dtypes: Sequence[str] = DTYPES) -> Dty
     for i, dtype in enumerate(dtypes):
         if dtype not in culprits:
             return DtypeChoice(dtype, sums[dtype], culprits[dtypes[i - 1]] if i else "")
+    if posterior.facts.ncovariates:
+        return DtypeChoice(widest, min(sums[widest], 1.0), culprits[widest], promised=False)
     raise PlanError(
         f"{too_likely} rows (s, c, t) have counts that overflow {widest} with a chance of {ACCEPTED:g} or more: "
         f"{culprits[widest]}; drop such features, or fit them again"
@@ -127,13 +138,28 @@ def narrowest_dtype(posterior: Posterior, dtypes: Sequence[str] = DTYPES) -> Dty
 
 def _rows(posterior: Posterior) -> Iterator[_Rows]:
     """Read the draws in small blocks, and split them by group."""
-    largest = posterior.largest_size_factor()
     cells = np.bincount(posterior.cells.group, minlength=posterior.facts.ngroups)
+    largest, reaches = posterior.largest_size_factor(), _reaches(posterior)
     for s0, s1 in minibatches(posterior.facts.nsamples, posterior.samples_per_read(_BLOCK_NBYTES)):
         samples = np.arange(s0, s1)
         block = posterior.read(samples)
-        for c in np.flatnonzero(cells):
-            yield _Rows(samples, int(c), int(cells[c]), block.mu * block.alpha[:, c] * largest[c], block.phi)
+        for c in map(int, np.flatnonzero(cells)):
+            if block.beta is None:
+                mean = block.mu * block.alpha[:, c] * largest[c]
+            else:
+                with np.errstate(divide="ignore"):
+                    logs = np.log(block.mu) + np.log(block.alpha[:, c]) + bound(reaches[c], block.beta)
+                mean = np.exp(np.fmin(logs, np.log(MEAN_MAX)))  # one that is larger is an error when it is met
+            yield _Rows(samples, c, int(cells[c]), mean, block.phi)
+
+
+def _reaches(posterior: Posterior) -> dict[int, Reach]:
+    """Bounds for the cells of each group that has any; none where there is no design."""
+    of = posterior.cells
+    if of.design is None:
+        return {}
+    members = {int(c): np.flatnonzero(of.group == c) for c in np.unique(of.group)}
+    return {c: reach_of(of.design.take(some), of.size_factor[some]) for c, some in members.items()}
 
 
 def _chances(rows: _Rows, dtype: str) -> FloatArray:
@@ -155,5 +181,5 @@ def _worst(rows: _Rows, dtype: str, posterior: Posterior) -> str:
     feature = f"t={t}" if names is None else f"t={t}, {names[t]}"
     return (
         f"{dtype} is too narrow at (s={int(rows.samples[row])}, c={rows.group}, {feature}): "
-        f"mean {rows.mean[row, t]:.3g}, phi {rows.phi[row, t]:.3g}"
+        f"mean {'up to ' if posterior.facts.ncovariates else ''}{rows.mean[row, t]:.3g}, phi {rows.phi[row, t]:.3g}"
     )

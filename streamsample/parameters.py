@@ -1,4 +1,4 @@
-"""Parameter draws: what they are, where they come from, and the domain they must stay in."""
+"""Parameter draws: what they are, and what gives them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from streamsample.geometry import IndexArray
 FloatArray = NDArray[np.float64]
 Names = NDArray[np.str_]
 
-PHI_MIN, PHI_MAX = 1e-6, 1e12  # the stream's domain (docs/design.md); phi may also be inf
-MEAN_MAX = 1e7
+STREAM_VERSIONS = 1, 2
+"""Definitions of the stream that this program computes (docs/design.md)."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Facts:
     ngroups: int
     """C."""
     bytes_per_sample: int
-    """Size of one sample's mu, phi and alpha as stored."""
+    """Size of one sample's parameters as stored."""
     dtype: np.dtype[Any]
     """float32 or float64: the narrowest type that holds every draw exactly."""
     feature_names: Names | None = None
@@ -39,6 +39,22 @@ class Facts:
     """(C,) or None."""
     fitted: NDArray[np.bool_] | None = None
     """(T,) features that the fit has seen; None: all of them."""
+    ncovariates: int = 0
+    """K, 0 where there is no beta."""
+    covariate_names: Names | None = None
+    """(K,) or None."""
+    zero_inflated: bool = False
+    """Whether there is zero_inflation."""
+
+    @property
+    def stream_version(self) -> int:
+        """Which definition of the stream these draws call for (docs/design.md)."""
+        return 2 if self.ncovariates or self.zero_inflated else 1
+
+    @property
+    def nblocks(self) -> int:
+        """Blocks [S, T] that draws take once they are read: mu, phi, C of alpha, K of beta, one of zero inflation."""
+        return 2 + self.ngroups + self.ncovariates + self.zero_inflated
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,27 @@ class Parameters:
     """(S, T) total count; inf is Poisson."""
     alpha: FloatArray
     """(S, C, T) factor of each group."""
+    zero_inflation: FloatArray | None = None
+    """(S, T) chance that a count is 0 whatever its mean, or None."""
+    beta: FloatArray | None = None
+    """(S, K, T) coefficients of the design's columns in the logarithm of the mean, or None."""
+
+    @property
+    def arrays(self) -> tuple[FloatArray, ...]:
+        """Those that are there: mu, phi, alpha, zero_inflation, beta."""
+        every = self.mu, self.phi, self.alpha, self.zero_inflation, self.beta
+        return tuple(array for array in every if array is not None)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(array.nbytes for array in self.arrays)
+
+    def rows(self, chosen: slice) -> Parameters:
+        """Views of some of the samples."""
+        zero_inflation = None if self.zero_inflation is None else self.zero_inflation[chosen]
+        beta = None if self.beta is None else self.beta[chosen]
+        return Parameters(self.mu[chosen], self.phi[chosen], self.alpha[chosen], zero_inflation, beta)
 
 
 class Source(Protocol):
@@ -61,48 +98,6 @@ class Source(Protocol):
 
     def read(self, samples: IndexArray, features: IndexArray | None = None) -> Parameters:
         """Read the given samples, of the given features only if these are named."""
-
-
-@dataclass(frozen=True)
-class ArraySource:
-    """Draws held in memory, in whatever floating type they came."""
-
-    mu: NDArray[Any]
-    """(S, T)."""
-    phi: NDArray[Any]
-    """(S, T)."""
-    alpha: NDArray[Any] | None = None
-    """(S, C, T), or None for ones."""
-    feature_names: Names | None = None
-    group_names: Names | None = None
-    fitted: NDArray[np.bool_] | None = None
-
-    def facts(self) -> Facts:
-        """Tell sizes and names."""
-        nsamples, nfeatures = self.mu.shape
-        arrays = [self.mu, self.phi] + ([] if self.alpha is None else [self.alpha])
-        return Facts(
-            nsamples=nsamples,
-            nfeatures=nfeatures,
-            ngroups=1 if self.alpha is None else self.alpha.shape[1],
-            bytes_per_sample=sum(a.nbytes for a in arrays) // max(nsamples, 1),
-            dtype=np.result_type(*arrays),
-            feature_names=self.feature_names,
-            group_names=self.group_names,
-            fitted=self.fitted,
-        )
-
-    def read(self, samples: IndexArray, features: IndexArray | None = None) -> Parameters:
-        """Copy the given samples and features to float64."""
-        mu, phi = _block(self.mu, samples, features), _block(self.phi, samples, features)
-        alpha = np.ones((len(mu), 1, mu.shape[1])) if self.alpha is None else _block(self.alpha, samples, features)
-        return Parameters(mu, phi, alpha)
-
-
-def _block(array: NDArray[Any], samples: IndexArray, features: IndexArray | None) -> FloatArray:
-    """A float64 copy of some rows and, on the last axis, some columns."""
-    chosen = array[samples] if features is None else np.take(array, features, axis=-1)[samples]
-    return np.ascontiguousarray(chosen, dtype=np.float64)
 
 
 def names_array(names: Sequence[str] | Names | None) -> Names | None:
@@ -124,37 +119,10 @@ def floating_array(values: ArrayLike, name: str, ndim: int) -> NDArray[Any]:
     except ValueError as error:
         raise PosteriorError(f"{name} is not an array: {error}") from error
     if array.ndim != ndim:
-        axes = {1: "[N]", 2: "[S, T]", 3: "[S, C, T]"}[ndim]
+        axes = {1: "[N]", 2: "[S, T]", 3: "[S, K, T]" if name == "beta" else "[S, C, T]"}[ndim]
         raise PosteriorError(f"{name} has shape {array.shape}; it needs {ndim} axes, {axes}")
     if array.dtype in (np.float32, np.float64):
         return array
     if array.dtype.kind not in "iufb":
         raise PosteriorError(f"{name} holds {array.dtype}, not numbers")
     return array.astype(np.float64)
-
-
-def check_values(block: Parameters, samples: IndexArray, features: IndexArray | None, largest: FloatArray) -> None:
-    """Check the stream's domain: 0 <= m <= 1e7, phi in [1e-6, 1e12] or inf, nothing NaN.
-
-    `largest` holds the largest size factor of each group, (C,).
-    """
-
-    def refuse(bad: NDArray[np.bool_], values: FloatArray, what: str, rule: str) -> None:
-        if bad.any():
-            row, column = (int(i) for i in np.argwhere(bad)[0])
-            t = column if features is None else int(features[column])
-            raise PosteriorError(
-                f"{what} must be {rule}: {int(bad.sum())} of {bad.size} values are not, "
-                f"the first is {values[row, column]:g} at (s={int(samples[row])}, t={t})"
-            )
-
-    refuse(~(np.isfinite(block.mu) & (block.mu >= 0)), block.mu, "mu", "finite and at least 0")
-    phi_ok = ((block.phi >= PHI_MIN) & (block.phi <= PHI_MAX)) | np.isposinf(block.phi)
-    refuse(~phi_ok, block.phi, "phi", f"in [{PHI_MIN:g}, {PHI_MAX:g}] or inf")
-    for c, factor in enumerate(largest):
-        alpha = block.alpha[:, c]
-        refuse(~(np.isfinite(alpha) & (alpha >= 0)), alpha, f"alpha of group {c}", "finite and at least 0")
-        with np.errstate(over="ignore", invalid="ignore"):  # inf, and inf * 0, are refused below
-            mean = block.mu * alpha * factor
-        what = f"the mean at group {c}'s largest size factor {factor:g}"
-        refuse(~(mean <= MEAN_MAX), mean, what, f"at most {MEAN_MAX:g}")

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from streamsample.agreement import check_sizes
+from streamsample.array_source import ArraySource
 from streamsample.cells import Cells, Origin, make_cells, number_groups
-from streamsample.errors import PosteriorError
+from streamsample.designs import Design
+from streamsample.digest import digest
+from streamsample.domain import check_values
 from streamsample.geometry import IndexArray, Shape, minibatches
-from streamsample.parameters import (
-    ArraySource,
-    Facts,
-    FloatArray,
-    Parameters,
-    Source,
-    check_values,
-    floating_array,
-    names_array,
-)
+from streamsample.parameters import Facts, FloatArray, Names, Parameters, Source
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,6 +31,7 @@ if TYPE_CHECKING:
 class Posterior:
     """Parameter draws ``mu[S,T]``, ``phi[S,T]``, ``alpha[S,C,T]`` and the cells they are applied to.
 
+    Where the model has them also ``zero_inflation[S,T]``, and coefficients ``beta[S,K,T]`` of a design ``[N,K]``.
     It never holds observations. Make one with `from_arrays`, `open` or `TechnicalModel.fit_technical`.
     """
 
@@ -46,12 +42,16 @@ class Posterior:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "facts", self.source.facts())
-        _check_sizes(self.facts, self.cells)
+        check_sizes(self.facts, self.cells)
 
     def __repr__(self) -> str:
         """Tell the sizes, and the file that the draws are in."""
         nsamples, ncells, nfeatures = self.shape
         groups = f"{self.facts.ngroups} group{'s' * (self.facts.ngroups != 1)}"
+        if self.facts.ncovariates:
+            groups += f", {self.facts.ncovariates} covariate{'s' * (self.facts.ncovariates != 1)}"
+        if self.facts.zero_inflated:
+            groups += ", zero-inflated"
         path = getattr(self.source, "path", None)
         file = "" if path is None else f" ({Path(path).name})"
         return f"<Posterior {nsamples:,} samples x {ncells:,} cells x {nfeatures:,} features, {groups}{file}>"
@@ -59,16 +59,20 @@ class Posterior:
     @classmethod
     def from_arrays(
         cls,
-        mu: ArrayLike,
-        phi: ArrayLike,
+        mu: ArrayLike | None = None,
+        phi: ArrayLike | None = None,
         alpha: ArrayLike | None = None,
         *,
+        zero_inflation: ArrayLike | None = None,
+        beta: ArrayLike | None = None,
+        design: Design | ArrayLike | None = None,
         size_factor: ArrayLike | None = None,
         group: ArrayLike | None = None,
         n_cells: int | None = None,
         cell_names: Sequence[str] | None = None,
         feature_names: Sequence[str] | None = None,
         group_names: Sequence[str] | None = None,
+        covariate_names: Sequence[str] | Names | None = None,
         fitted: ArrayLike | None = None,
         origin: Origin | None = None,
     ) -> Posterior:
@@ -77,17 +81,25 @@ class Posterior:
         Parameters
         ----------
         mu, phi
-            (S, T) means at size factor 1 in the reference group, and total counts (inf: Poisson).
+            (S, T) means at size factor 1 in the reference group, and total counts (inf: Poisson). With a `beta`, mu may
+            be left out: ones.
         alpha
             (S, C, T) factor of each group; ones if left out.
+        zero_inflation
+            (S, T) chance, in [0, 1], that a count is 0 whatever its mean; none if left out.
+        beta
+            (S, K, T) coefficients: the mean is multiplied by ``exp(design @ beta)``.
+        design
+            (N, K) covariates of each cell: an array, a sparse matrix of SciPy, or a DataFrame, whose columns are
+            joined to `covariate_names` by name. Above 64 columns it is kept sparse.
         size_factor
-            (N,) relative depth of each cell; ones if left out, then `n_cells` is needed.
+            (N,) relative depth of each cell; ones if left out, then `n_cells` or a design is needed.
         group
             (N,) integers in [0, C); zeros if left out.
         n_cells
             N, where there is no `size_factor`.
-        cell_names, feature_names, group_names
-            (N,), (T,) and (C,) names; features must differ.
+        cell_names, feature_names, group_names, covariate_names
+            (N,), (T,), (C,) and (K,) names; those of an axis must differ, but for cells.
         fitted
             (T,) False where a fit has left a feature out.
         origin
@@ -98,20 +110,24 @@ class Posterior:
         PosteriorError
             On shapes that disagree, empty axes, NaN, negative or out-of-domain values.
         """
-        draws = floating_array(mu, "mu", 2), floating_array(phi, "phi", 2)
-        factors = None if alpha is None else floating_array(alpha, "alpha", 3)
-        if draws[1].shape != draws[0].shape:
-            raise PosteriorError(f"phi has shape {draws[1].shape} but mu has {draws[0].shape}; both are [S, T]")
-        if factors is not None and (len(factors), factors.shape[2]) != draws[0].shape:
-            raise PosteriorError(f"alpha has shape {factors.shape}, not [S, C, T] with mu's [S, T] = {draws[0].shape}")
-        source = ArraySource(
-            *draws,
-            factors,
-            feature_names=names_array(feature_names),
-            group_names=names_array(group_names),
-            fitted=None if fitted is None else np.asarray(fitted, dtype=bool),
+        covariates = None if design is None else Design.of(design)
+        if covariate_names is None and covariates is not None:
+            covariate_names = covariates.names
+        source = ArraySource.of(
+            mu,
+            phi,
+            alpha,
+            zero_inflation,
+            beta,
+            feature_names=feature_names,
+            group_names=group_names,
+            covariate_names=covariate_names,
+            fitted=fitted,
         )
-        posterior = cls(source, make_cells(size_factor, group, n_cells, cell_names), origin or Origin())
+        if covariates is not None and source.covariate_names is not None:
+            covariates = covariates.named(source.covariate_names)
+        cells = make_cells(size_factor, group, n_cells, cell_names, covariates)
+        posterior = cls(source, cells, origin or Origin())
         posterior.check()
         return posterior
 
@@ -134,8 +150,11 @@ class Posterior:
         source: Any,
         *,
         alpha: Variable | None = None,
+        zero_inflation: Variable | None = None,
+        beta: Variable | None = None,
         size_factor: ArrayLike | str | None = None,
         group: ArrayLike | str | None = None,
+        design: Design | ArrayLike | str | None = None,
         n_cells: int | None = None,
         sample_dims: Sequence[str] = ("chain", "draw"),
         **parameters: Variable,
@@ -153,13 +172,22 @@ class Posterior:
             The two parameters of a negative binomial, under the names of one parametrisation: (mu, phi),
             (mean, total_count), (mean, concentration), (mu, theta), (mean or mu, dispersion), (total_count, probs),
             (total_count, logits) or (n, p). Each is a variable's name, or a function of the Dataset of some draws that
-            returns a DataArray; with one dimension beside the draws, features, or none: the same for all.
+            returns a DataArray; with one dimension beside the draws, features, or none: the same for all. The mean may
+            be left out where `beta` gives all of it. Zero inflation as its library tells it: gate, gate_logits,
+            psi (the chance of not being inflated), zi_probs or zi_logits.
         alpha
             Likewise, the factor of each group: dimensions group and feature, or one of them.
+        zero_inflation
+            Likewise, the chance that a count is 0 whatever its mean: dimension feature, or none.
+        beta
+            Likewise, the coefficients of the design: dimensions covariate and feature, or one of them.
         size_factor, group
             (N,) values; or the name of a variable in ``constant_data``. Groups are numbers in [0, C) or names.
+        design
+            (N, K) covariates, needed with `beta`: an array, a sparse matrix or a DataFrame; or the name of a variable
+            in ``constant_data`` with dimensions cell and covariate, which are joined by name where both have names.
         n_cells
-            N, where neither is given.
+            N, where none of them is given.
         sample_dims
             Dimensions that together are the samples: two, or one.
 
@@ -172,7 +200,11 @@ class Posterior:
         """
         from streamsample.interop.arviz_groups import read_arviz
 
-        return read_arviz(source, parameters, alpha, size_factor, group, n_cells, sample_dims)
+        others = {"alpha": alpha, "zero_inflation": zero_inflation, "beta": beta}
+        variables = parameters | {name: variable for name, variable in others.items() if variable is not None}
+        return read_arviz(
+            source, variables, sample_dims, size_factor=size_factor, group=group, design=design, n_cells=n_cells
+        )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write a ``posterior.h5``, complete or not at all.
@@ -182,7 +214,7 @@ class Posterior:
         OutputExists
             If the file is there and `overwrite` is not given.
         """
-        from streamsample.posterior_file import save_posterior
+        from streamsample.posterior_saving import save_posterior
 
         save_posterior(self, Path(path), overwrite=overwrite)
 
@@ -224,30 +256,21 @@ class Posterior:
 
     def samples_per_read(self, nbytes: int = 32 * 2**20) -> int:
         """Samples of which float64 copies stay near `nbytes`."""
-        return max(1, nbytes // (8 * self.facts.nfeatures * (2 + self.facts.ngroups)))
+        return max(1, nbytes // (8 * self.facts.nfeatures * self.facts.nblocks))
 
     def largest_size_factor(self) -> FloatArray:
         """(C,) largest size factor among the cells of each group; 0 where a group has none."""
+        return self._largest_size_factor.copy()
+
+    @cached_property
+    def _largest_size_factor(self) -> FloatArray:
         largest = np.zeros(self.facts.ngroups)
         np.maximum.at(largest, self.cells.group, self.cells.size_factor)
         return largest
 
     def digest(self) -> str:
         """SHA-256 of everything a count depends on, and the names, in a form that no file format changes."""
-        sha = hashlib.sha256(b"streamsample-posterior-1")
-        sha.update(np.array([*self.shape, self.facts.ngroups], dtype="<u8").tobytes())
-        sha.update(np.ascontiguousarray(self.cells.size_factor, dtype="<f8").data)
-        sha.update(np.ascontiguousarray(self.cells.group, dtype="<i8").data)
-        for names in (self.cells.names, self.facts.feature_names, self.facts.group_names):
-            encoded = [] if names is None else [str(name).encode() for name in names]
-            sha.update(np.array([len(encoded), *map(len, encoded)], dtype="<u8").tobytes())
-            sha.update(b"".join(encoded))
-        for s0, s1 in minibatches(self.facts.nsamples, self.samples_per_read()):
-            block = self.source.read(np.arange(s0, s1))
-            for mu, phi, alpha in zip(block.mu, block.phi, block.alpha, strict=True):
-                for array in (mu, phi, alpha):
-                    sha.update(np.ascontiguousarray(array, dtype="<f8").data)
-        return sha.hexdigest()
+        return digest(self)
 
     def for_cells(
         self,
@@ -255,6 +278,7 @@ class Posterior:
         group: ArrayLike | None = None,
         names: Sequence[str] | None = None,
         *,
+        design: Design | ArrayLike | str | Sequence[str] | None = None,
         group_key: str | Sequence[str] | None = None,
         sum_factor_key: str | None = None,
         layer: str | None = None,
@@ -270,6 +294,10 @@ class Posterior:
             (N,) integers in [0, C), or names of groups. Not with an AnnData, which has them in ``obs``.
         names
             (N,) names of the cells.
+        design
+            (N, K) covariates of these cells, needed where the posterior has a `beta`; a DataFrame's columns are joined
+            by name. With an AnnData also the name of a matrix in ``obsm``, or names of columns of ``obs``; if left out,
+            the columns of ``obs`` that have the covariates' names.
         group_key, sum_factor_key
             Columns of the AnnData's ``obs``, where they differ from the fit's.
         layer
@@ -287,8 +315,20 @@ class Posterior:
             # The one import that points up the layers: the public face has paths here, their reader is an adapter.
             from streamsample.interop.cells import read_cells
 
-            return replace(self, cells=read_cells(self, cells, group_key, sum_factor_key, layer))
-        return replace(self, cells=make_cells(cells, self._group_numbers(group), None, names))
+            return replace(self, cells=read_cells(self, cells, group_key, sum_factor_key, layer, design))
+        covariates = None if design is None else self.as_design(design)
+        return replace(self, cells=make_cells(cells, self._group_numbers(group), None, names, covariates))
+
+    def as_design(self, values: Any) -> Design:
+        """Take a design of cells for these draws, its columns in the order of `beta`'s covariates.
+
+        Raises
+        ------
+        PosteriorError
+            If it is no matrix of finite numbers, or a named column is not there.
+        """
+        names, found = self.facts.covariate_names, Design.of(values)
+        return found if names is None else found.named(names)
 
     def _group_numbers(self, group: ArrayLike | None) -> ArrayLike | None:
         """Translate names of groups into their numbers; pandas gives them as objects."""
@@ -296,36 +336,3 @@ class Posterior:
         if labels.ndim == 1 and labels.size and all(isinstance(label, str) for label in labels.flat):
             return number_groups(labels, self.facts.group_names)
         return group
-
-
-def _check_sizes(facts: Facts, cells: Cells) -> None:
-    """Check what can be checked without reading any draw."""
-    ncells = cells.size_factor.size
-    sizes = {"samples": facts.nsamples, "cells": ncells, "features": facts.nfeatures, "groups": facts.ngroups}
-    for axis, size in sizes.items():
-        if size == 0:
-            raise PosteriorError(f"the posterior has no {axis}: its sizes are {sizes}")
-    if cells.group.shape != (ncells,):
-        raise PosteriorError(f"group has shape {cells.group.shape} but there are {ncells} size factors")
-    wrong = (cells.group < 0) | (cells.group >= facts.ngroups)
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        raise PosteriorError(
-            f"group {int(cells.group[first])} of cell {first} is not in [0, {facts.ngroups}) ({int(wrong.sum())} such)"
-        )
-    named = (
-        ("cell_names", cells.names, ncells),
-        ("feature_names", facts.feature_names, facts.nfeatures),
-        ("group_names", facts.group_names, facts.ngroups),
-        ("fitted", facts.fitted, facts.nfeatures),
-    )
-    for what, values, size in named:
-        if values is not None and values.shape != (size,):
-            raise PosteriorError(f"{what} has shape {values.shape}, it needs ({size},)")
-    for axis, names in (("feature", facts.feature_names), ("group", facts.group_names)):
-        values, counts = np.unique([] if names is None else names, return_counts=True)
-        if (counts > 1).any():
-            raise PosteriorError(
-                f"{int((counts > 1).sum())} {axis} names occur twice, {str(values[counts > 1][0])!r} first; "
-                "make them unique (AnnData: var_names_make_unique())"
-            )

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamsample.cells import Origin, make_cells
-from streamsample.errors import OutputExists, PosteriorError, StoreError
-from streamsample.geometry import IndexArray, minibatches
-from streamsample.parameters import Facts, Names, Parameters
+from streamsample.cells import make_cells
+from streamsample.errors import PosteriorError
+from streamsample.geometry import IndexArray
+from streamsample.lying import Lying
+from streamsample.parameters import Facts, FloatArray, Parameters, list_names
 from streamsample.posterior import Posterior
+from streamsample.posterior_parts import read_design, read_names, read_origin
 
 if TYPE_CHECKING:
     import h5py
 
-FORMAT = "streamsample-posterior-1"
+FORMATS = {1: "streamsample-posterior-1", 2: "streamsample-posterior-2"}
+"""By the version of the stream that the draws call for."""
 
-DATASETS = {
-    "mu": "ST",
-    "phi": "ST",
-    "alpha": "SCT",
+DRAWS = {"mu": "ST", "phi": "ST", "alpha": "SCT", "zero_inflation": "ST", "beta": "SKT"}
+"""The axes of each dataset that is read a minibatch at a time; phi must be there, and mu or beta."""
+
+DATASETS = DRAWS | {
     "size_factor": "N",
     "group": "N",
     "cell_names": "N",
     "feature_names": "T",
     "group_names": "C",
+    "covariate_names": "K",
     "fitted": "T",
-}  # the axes of each; mu and phi must be there
+}
+SECOND = ("zero_inflation", "beta", "design")
+"""What a file of the first format can't have."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class FileSource:
 
     path: Path
     sizes: Facts
+    lying: Lying | None = None
+    """Where the draws lie in the file, if they lie as they are."""
 
     def facts(self) -> Facts:
         """Tell sizes and names."""
@@ -49,18 +55,18 @@ class FileSource:
 
     def read(self, samples: IndexArray, features: IndexArray | None = None) -> Parameters:
         """Read the given samples and features as float64."""
-        with _opened(self.path) as file:
-            mu, phi, alpha = (_rows(file, name, samples, features) for name in ("mu", "phi", "alpha"))
-        if alpha is None:
-            alpha = np.ones((samples.size, 1, mu.shape[1]))
-        return Parameters(mu, phi, alpha)
+        found = None if self.lying is None else self.lying.read(self.path, samples, features)
+        if found is None:
+            with _opened(self.path) as file:
+                found = {name: _rows(file[name], samples, features) for name in DRAWS if name in file}
+        shape = found["phi"].shape
+        found.setdefault("mu", np.ones(shape))
+        found.setdefault("alpha", np.ones((shape[0], 1, shape[1])))
+        return Parameters(**found)
 
 
-def _rows(file: h5py.File, name: str, samples: IndexArray, features: IndexArray | None) -> Any:
-    """Read some samples of a dataset, None where the dataset is absent."""
-    if name not in file:
-        return None
-    dataset = file[name]
+def _rows(dataset: h5py.Dataset, samples: IndexArray, features: IndexArray | None) -> FloatArray:
+    """Read some samples of a dataset."""
     s0, s1 = int(samples.min()), int(samples.max()) + 1
     # Plain ranges, then the choice in memory: h5py's own index lists are a hundred times slower.
     columns = slice(None)
@@ -93,28 +99,37 @@ def open_posterior(path: Path) -> Posterior:
     """Open a ``posterior.h5`` lazily; see `Posterior.open`."""
     with _opened(path) as file:
         found = file.attrs.get("format")
-        if found != FORMAT:
-            raise PosteriorError(f"{path} is not a posterior: its attribute 'format' is {found!r}, not {FORMAT!r}")
+        if found not in FORMATS.values():
+            formats = " or ".join(map(repr, FORMATS.values()))
+            raise PosteriorError(f"{path} is not a posterior: its attribute 'format' is {found!r}, not {formats}")
+        beyond = [name for name in SECOND if name in file]
+        if beyond and found == FORMATS[1]:
+            raise PosteriorError(
+                f"{path} holds {list_names(beyond)} but its attribute 'format' is {found!r}, whose readers leave that "
+                f"out; it must be {FORMATS[2]!r}"
+            )
         _check_datasets(path, file)
         facts = _facts(path, file)
+        lying = Lying.of(path, {name: file[name] for name in DRAWS if name in file})
         factors = file["size_factor"][:] if "size_factor" in file else None
-        if factors is None and "n_cells" not in file.attrs:
+        if factors is None and "n_cells" not in file.attrs and "design" not in file:
             raise PosteriorError(f"{path} has neither a dataset size_factor nor an attribute n_cells")
         try:
-            ncells = None if factors is not None else int(file.attrs["n_cells"])
-            origin = _origin(file)
+            ncells = int(file.attrs["n_cells"]) if factors is None and "n_cells" in file.attrs else None
+            origin = read_origin(file)
         except (ValueError, TypeError, AttributeError) as error:
             raise PosteriorError(f"{path}: an attribute can't be read ({error})") from error
         group = file["group"][:] if "group" in file else None
-        cells = make_cells(factors, group, ncells, _names(path, file, "cell_names"))
-    return Posterior(FileSource(path.resolve(), facts), cells, origin)
+        design = read_design(path, file["design"]) if "design" in file else None
+        cells = make_cells(factors, group, ncells, read_names(path, file, "cell_names"), design)
+    return Posterior(FileSource(path.resolve(), facts, lying), cells, origin)
 
 
 def _check_datasets(path: Path, file: h5py.File) -> None:
     """Refuse a file whose parts are missing, or not what they are called."""
     import h5py
 
-    for name in ("mu", "phi"):
+    for name in ("phi",) if "beta" in file else ("mu", "phi"):
         if name not in file:
             raise PosteriorError(f"{path} has no dataset {name!r}; it holds {', '.join(sorted(file)) or 'nothing'}")
     for name, axes in DATASETS.items():
@@ -126,94 +141,34 @@ def _check_datasets(path: Path, file: h5py.File) -> None:
             raise PosteriorError(f"{path}: {name!r} is {what}, not a dataset [{', '.join(axes)}]")
         if name.endswith("_names") and h5py.check_string_dtype(dataset.dtype) is None:
             raise PosteriorError(f"{path}: dataset {name!r} holds {dataset.dtype}, not utf-8 text")
-        if name in ("mu", "phi", "alpha") and (dataset.dtype.kind, dataset.dtype.itemsize) not in (("f", 4), ("f", 8)):
+        if name in DRAWS and (dataset.dtype.kind, dataset.dtype.itemsize) not in (("f", 4), ("f", 8)):
             raise PosteriorError(f"{path}: dataset {name!r} holds {dataset.dtype}, not float32 or float64")
 
 
 def _facts(path: Path, file: h5py.File) -> Facts:
     """Read sizes and names; shapes that disagree are refused here, before any draw is read."""
-    shapes = {name: file[name].shape for name in ("mu", "phi", "alpha") if name in file}
-    mu, alpha = shapes["mu"], shapes.get("alpha")
+    shapes = {name: file[name].shape for name in DRAWS if name in file}
+    owner = "mu" if "mu" in shapes else "phi"
+    mu = shapes[owner]
     if shapes["phi"] != mu:
         raise PosteriorError(f"{path}: mu and phi must both be [S, T], they are {mu} and {shapes['phi']}")
-    if alpha is not None and (alpha[0], alpha[2]) != mu:
-        raise PosteriorError(f"{path}: alpha must be [S, C, T] with mu's [S, T] = {mu}, it is {alpha}")
+    for name, axes in (("alpha", "[S, C, T]"), ("beta", "[S, K, T]"), ("zero_inflation", "[S, T]")):
+        shape = shapes.get(name, mu)
+        if (shape[0], shape[-1]) != mu:
+            raise PosteriorError(f"{path}: {name} must be {axes} with {owner}'s [S, T] = {mu}, it is {shape}")
+    if "beta" in shapes and shapes["beta"][1] == 0:
+        raise PosteriorError(f"{path}: beta has no covariates, its shape [S, K, T] is {shapes['beta']}")
     stored = sum(file[name].dtype.itemsize * int(np.prod(shape[1:])) for name, shape in shapes.items())
     return Facts(
         nsamples=mu[0],
         nfeatures=mu[1],
-        ngroups=1 if alpha is None else alpha[1],
+        ngroups=shapes["alpha"][1] if "alpha" in shapes else 1,
         bytes_per_sample=stored,
         dtype=np.result_type(*(file[name].dtype for name in shapes)),
-        feature_names=_names(path, file, "feature_names"),
-        group_names=_names(path, file, "group_names"),
+        feature_names=read_names(path, file, "feature_names"),
+        group_names=read_names(path, file, "group_names"),
         fitted=file["fitted"][:].astype(bool) if "fitted" in file else None,
+        ncovariates=shapes["beta"][1] if "beta" in shapes else 0,
+        covariate_names=read_names(path, file, "covariate_names"),
+        zero_inflated="zero_inflation" in shapes,
     )
-
-
-def _names(path: Path, file: h5py.File, name: str) -> Names | None:
-    """Read a dataset of utf-8 names."""
-    try:
-        return np.asarray(file[name].asstr()[:], dtype=np.str_) if name in file else None
-    except UnicodeDecodeError as error:
-        raise PosteriorError(f"{path}: dataset {name!r} is not utf-8 text ({error})") from error
-
-
-def _origin(file: h5py.File) -> Origin:
-    """Read how the fit's cells were described."""
-    scale = file.attrs.get("size_factor_scale")
-    described = json.loads(file.attrs.get("origin", "{}"))
-    return Origin(
-        size_factor_scale=None if scale is None else float(scale),
-        group_key=tuple(described.get("group_key", ())),
-        sum_factor_key=described.get("sum_factor_key"),
-        layer=described.get("layer"),
-    )
-
-
-def save_posterior(posterior: Posterior, path: Path, *, overwrite: bool) -> None:
-    """Write a ``posterior.h5`` under a partial name and rename it; see `Posterior.save`."""
-    if path.exists() and not overwrite:
-        raise OutputExists(f"{path} exists; give overwrite=True (--overwrite) to replace it")
-    partial = path.with_name(path.name + ".partial")
-    try:
-        _write(posterior, partial)
-        os.replace(partial, path)
-    except OSError as error:
-        # h5py's own text goes on for three lines where the file can't be made; the number says the same.
-        raise StoreError(f"can't write {path}: {os.strerror(error.errno) if error.errno else error}") from error
-    finally:
-        with suppress(OSError):  # not there after the rename, nor where the folder is a file
-            partial.unlink()
-
-
-def _write(posterior: Posterior, path: Path) -> None:
-    """Write every part of a posterior, draws a few samples at a time, and sync."""
-    import h5py
-
-    facts, cells, origin = posterior.facts, posterior.cells, posterior.origin
-    shape = facts.nsamples, facts.nfeatures
-    with h5py.File(path, "w") as file:
-        file.attrs["format"] = FORMAT
-        if origin.size_factor_scale is not None:
-            file.attrs["size_factor_scale"] = origin.size_factor_scale
-        described = {"group_key": origin.group_key, "sum_factor_key": origin.sum_factor_key, "layer": origin.layer}
-        file.attrs["origin"] = json.dumps(described)
-        file["size_factor"], file["group"] = cells.size_factor, cells.group
-        if facts.fitted is not None:
-            file["fitted"] = facts.fitted
-        for name, names in (
-            ("cell_names", cells.names),
-            ("feature_names", facts.feature_names),
-            ("group_names", facts.group_names),
-        ):
-            if names is not None:
-                file.create_dataset(name, data=names.astype(object), dtype=h5py.string_dtype())
-        draws = {name: file.create_dataset(name, shape, facts.dtype) for name in ("mu", "phi")}
-        draws["alpha"] = file.create_dataset("alpha", (shape[0], facts.ngroups, shape[1]), facts.dtype)
-        for s0, s1 in minibatches(facts.nsamples, posterior.samples_per_read()):
-            block = posterior.source.read(np.arange(s0, s1))
-            for name, dataset in draws.items():
-                dataset[s0:s1] = getattr(block, name)
-    with path.open("rb+") as raw:
-        os.fsync(raw.fileno())

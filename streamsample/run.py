@@ -137,6 +137,7 @@ def _identify(stream: CountStream, plan: Plan) -> Manifest:
         posterior_digest=digest,
         selection=stream.selection,
         dtype=plan.dtype,
+        stream_version=stream.posterior.facts.stream_version,
         layout=plan.layout,
     )
 

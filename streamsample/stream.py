@@ -21,7 +21,6 @@ from streamsample.units import GIB, format_bytes
 if TYPE_CHECKING:
     from streamsample.posterior import Posterior
 
-STREAM_VERSION = 1
 LOUD_NBYTES = 4 * GIB  # results from here on are compared with the budget before they are allocated
 
 
@@ -106,7 +105,10 @@ class CountStream(Counts):
 
     def _read(self, samples: IndexArray, cells: IndexArray, features: IndexArray) -> NDArray[Any]:
         """Compute the counts at positions that rise along each axis."""
-        return self.select(samples, cells, features)._compute()
+        part = self.select(samples, cells, features)
+        if cells.size == self.selection.cells.size:  # the same cells: arranged once for all that is read of them
+            part._layouts = self._layouts
+        return part._compute()
 
     def _compute(self) -> NDArray[np.uint32]:
         """Compute every count of the stream into a new array."""
@@ -117,7 +119,7 @@ class CountStream(Counts):
         if twin.is_quicker(counts.size):
             chosen = self.selection
             return twin.counts(self, *np.ix_(chosen.samples, chosen.cells, chosen.features))
-        step = max(1, 32 * 2**20 // (8 * nfeatures * (2 + self.posterior.facts.ngroups)))
+        step = max(1, 32 * 2**20 // (8 * nfeatures * self.posterior.facts.nblocks))
         for s0, s1 in minibatches(nsamples, step):
             self.load(s0, s1).fill(s0, s1, 0, ncells, counts[s0:s1])
         return counts

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsample.cells import Cells
-from streamsample.errors import CountOverflow, MissingExtra, SelectionError
+from streamsample.errors import CountOverflow, MissingExtra, PosteriorError, SelectionError
 from streamsample.exact import settle
 from streamsample.geometry import AXES, IndexArray, minibatches
 from streamsample.parameters import FloatArray, Parameters
@@ -21,7 +21,7 @@ from streamsample.parameters import FloatArray, Parameters
 if TYPE_CHECKING:
     from streamsample.stream import CountStream
 
-UNDECIDED, OVERFLOW = 1, 2
+UNDECIDED, OVERFLOW, OUTSIDE = 1, 2, 3
 FEW = 4096  # counts that take a tenth of a second, in which Numba has not even been imported
 AT_ONCE = 2**14  # counts whose addresses and parameters are written out, 120 bytes for each
 
@@ -62,6 +62,8 @@ def counts(stream: CountStream, samples: Any, cells: Any, features: Any) -> NDAr
         If a count is above 2**32 - 1; names its sample, cell and feature.
     MissingExtra
         If streamsample was installed without its compiled part.
+    PosteriorError
+        If the design gives a mean outside the stream's domain; names its sample, cell and feature.
     SelectionError
         If an index is out of bounds.
     """
@@ -118,6 +120,8 @@ def fill(
         If a count does not fit `out`; names its sample, cell and feature.
     MissingExtra
         If streamsample was installed without its compiled part.
+    PosteriorError
+        If the design gives a mean outside the stream's domain; names its sample, cell and feature.
     """
     flat = out.reshape(-1)
     for a, b in minibatches(out.size, AT_ONCE):
@@ -140,17 +144,36 @@ def _compute(
     s, n, t = (np.ascontiguousarray(index) for index in address)
     phi: FloatArray = parameters.phi[row, column]
     alpha = parameters.alpha[row, cells.group[n], column]
+    pi = None if parameters.zero_inflation is None else parameters.zero_inflation[row, column]
+    eta = _predictors(twin, n, parameters, row, column, cells)
     m, u = np.empty((2, s.size))
     made, status = np.empty(s.size, dtype=np.int64), np.empty(s.size, dtype=np.uint8)
-    twin.fill(seed, s, n, t, parameters.mu[row, column], alpha, cells.size_factor[n], phi, m, u, made, status)
+    twin.fill(seed, s, n, t, parameters.mu[row, column], alpha, cells.size_factor[n], phi, pi, eta, m, u, made, status)
     for i in np.flatnonzero(status == UNDECIDED):
-        made[i] = settle(float(m[i]), float(phi[i]), float(u[i]), int(made[i]))
-    refused = np.flatnonzero((status == OVERFLOW) | (made > np.iinfo(dtype).max))
+        inflation = 0.0 if pi is None else float(pi[i])
+        made[i] = settle(float(m[i]), float(phi[i]), float(u[i]), int(made[i]), inflation)
+    most = int(np.iinfo(dtype).max)
+    refused = np.flatnonzero((status == OUTSIDE) | (status == OVERFLOW) | (made > most))
     if refused.size:
         i = refused[0]
         where = int(s[i]), int(n[i]), int(t[i])
-        raise CountOverflow.at(where, float(m[i]), float(phi[i]), float(u[i]), dtype.name, int(np.iinfo(dtype).max))
+        if status[i] == OUTSIDE:
+            raise PosteriorError.mean_at(where, float(m[i]))
+        raise CountOverflow.at(where, float(m[i]), float(phi[i]), float(u[i]), dtype.name, most)
     return made
+
+
+def _predictors(
+    twin: Any, cell: IndexArray, parameters: Parameters, row: IndexArray, column: IndexArray, cells: Cells
+) -> FloatArray | None:
+    """Linear predictors (eta) of addresses, None where there is no design."""
+    if cells.design is None or parameters.beta is None:
+        return None
+    eta = np.empty(cell.size)
+    some, place = np.unique(cell, return_inverse=True)  # rows are taken for the cells at hand, not for all
+    at = (np.ascontiguousarray(index, dtype=np.int64) for index in (row, column))
+    twin.predictors(*cells.design.take(some).rows(), place, parameters.beta, *at, eta)
+    return eta
 
 
 def _load() -> Any:

@@ -15,13 +15,14 @@ import numpy as np
 from streamsample import twin
 from streamsample.errors import CorruptSlab, PlanError, PosteriorError, StoreError
 from streamsample.geometry import IndexArray, Slab, index_to_json, slabs
+from streamsample.parameters import STREAM_VERSIONS
 from streamsample.posterior import Posterior
 from streamsample.run import Progress
 from streamsample.stores import describe_unfinished
 from streamsample.stores.base import CountArray, Stored, store_for
 from streamsample.stores.checksums import HASHERS
 from streamsample.stores.manifest import Manifest, SlabCheck
-from streamsample.stream import STREAM_VERSION, CountStream
+from streamsample.stream import CountStream
 from streamsample.units import MIB
 
 _PIECE_NBYTES = 64 * MIB
@@ -229,10 +230,16 @@ def _check_identity(manifest: Manifest, posterior: Posterior, path: Path) -> Non
     """Refuse a file that can't have been made from this posterior by this version of the stream."""
     if not manifest.complete:
         raise StoreError(f"{path} is not complete; there is nothing to check yet")
-    if manifest.stream_version != STREAM_VERSION:
+    version, expected = manifest.stream_version, posterior.facts.stream_version
+    if version not in STREAM_VERSIONS:
         raise StoreError(
-            f"{path} follows stream version {manifest.stream_version}, this program computes version {STREAM_VERSION}; "
-            f"use streamsample {manifest.streamsample_version}"
+            f"{path} follows stream version {version}, this program computes {STREAM_VERSIONS[0]} to "
+            f"{STREAM_VERSIONS[-1]}; use streamsample {manifest.streamsample_version}"
+        )
+    if version != expected:
+        raise PosteriorError(
+            f"{path} follows stream version {version} but this posterior's counts follow version {expected}: "
+            "it was made from another posterior"
         )
     digest = posterior.digest()
     if manifest.posterior_digest != digest:

@@ -10,7 +10,8 @@ import numpy as np
 
 from streamsample.errors import OutputExists, StoreError
 from streamsample.geometry import AXES, Selection
-from streamsample.stream import STREAM_VERSION, CountStream
+from streamsample.parameters import STREAM_VERSIONS
+from streamsample.stream import CountStream
 
 if TYPE_CHECKING:
     import h5py
@@ -51,7 +52,7 @@ def save_virtual(stream: CountStream, path: str | os.PathLike[str], *, overwrite
         stream.posterior.save(making, overwrite=True)
         with h5py.File(making, "r+") as file:
             group = file.create_group(GROUP)
-            group.attrs[SEED], group.attrs[VERSION] = np.uint64(stream.seed), STREAM_VERSION
+            group.attrs[SEED], group.attrs[VERSION] = np.uint64(stream.seed), stream.posterior.facts.stream_version
             for axis, index in stream.selection.to_json().items():
                 if isinstance(index, str):
                     group.attrs[axis] = index
@@ -95,9 +96,16 @@ def open_virtual(path: Path) -> CountStream:
             selection = Selection.from_json({f"{axis}_index": _index(group, f"{axis}_index") for axis in AXES})
         except (KeyError, ValueError) as error:
             raise StoreError(f"{path}: its group {GROUP!r} is damaged ({type(error).__name__}: {error})") from error
-    if version != STREAM_VERSION:
-        raise StoreError(f"{path} stands for counts of stream version {version}; this program makes {STREAM_VERSION}")
-    return CountStream(Posterior.open(path), seed, selection)
+    if version not in STREAM_VERSIONS:
+        known = f"{STREAM_VERSIONS[0]} to {STREAM_VERSIONS[-1]}"
+        raise StoreError(f"{path} stands for counts of stream version {version}; this program makes {known}")
+    posterior = Posterior.open(path)
+    if version != posterior.facts.stream_version:
+        raise StoreError(
+            f"{path} stands for counts of stream version {version}, but its draws are of version "
+            f"{posterior.facts.stream_version}: they were changed afterwards"
+        )
+    return CountStream(posterior, seed, selection)
 
 
 def _index(group: h5py.Group, name: str) -> str | list[int]:

@@ -52,3 +52,17 @@ def listed(names: Names | None) -> list[str]:
 def named_posterior(shape: Shape, ngroups: int = 2, *, seed: int = 0) -> Posterior:
     """A random posterior of the given ``(S, N, T)`` with names on every axis."""
     return Posterior.from_arrays(**arrays(shape, ngroups, seed=seed), **names(shape, ngroups))
+
+
+def second(shape: Shape, ncovariates: int = 3, *, seed: int = 0, mean: float = 2.0) -> dict[str, Any]:
+    """`arrays` of stream version 2: a design half of zeros, its coefficients, and zero inflation, 0 and 1 among it."""
+    nsamples, ncells, nfeatures = shape
+    rng = np.random.default_rng(seed + 1)
+    design = rng.normal(size=(ncells, ncovariates)) * rng.integers(0, 2, (ncells, ncovariates))
+    zero_inflation = rng.random((nsamples, nfeatures))
+    zero_inflation[:, -1], zero_inflation[0, :2] = 0.0, 1.0
+    return arrays(shape, seed=seed, mean=mean) | {
+        "zero_inflation": zero_inflation,
+        "beta": rng.normal(0.0, 0.5, (nsamples, ncovariates, nfeatures)),
+        "design": design,
+    }

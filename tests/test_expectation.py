@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from streamsample import expectation
 from streamsample.expectation import ASSUMED, CountFacts
 from streamsample.geometry import Selection
 from streamsample.posterior import Posterior
@@ -53,3 +54,36 @@ def test_large_counts_take_longer() -> None:
     assert seconds[2] == pytest.approx(1 / 201e6)
     assert 1 / 201e6 < seconds[3] < 1 / 81.2e6
     assert seconds[2] > ASSUMED.seconds > seconds[1]
+
+
+def test_covariates_and_zero_inflation_count() -> None:
+    rng = np.random.default_rng(3)
+    beta, design = rng.normal(0, 0.4, (2, 3, 40)), rng.normal(size=(25, 3))
+    chance = np.full((2, 40), 0.7)
+    given = {"phi": np.full((2, 40), np.inf), "beta": beta, "design": design}
+    plain = Posterior.from_arrays(**given)
+    inflated = Posterior.from_arrays(**given, zero_inflation=chance)
+    mean = np.exp(np.einsum("nk,skt->snt", design, beta))
+    facts, thinned = (CountFacts.of(one, Selection.of(one.shape)) for one in (plain, inflated))
+    assert facts.mean == pytest.approx(mean.mean(), rel=0.05)  # cells drawn at random: 16,384 of such means
+    assert thinned.mean == pytest.approx(0.3 * facts.mean, rel=0.05)
+    bits = np.mean([entropy(m, np.inf) for m in mean.ravel()[::7]])
+    assert facts.bits == pytest.approx(bits, abs=0.1)
+    assert thinned.bits == pytest.approx(np.mean([inflated_entropy(m, 0.7) for m in mean.ravel()[::7]]), abs=0.1)
+
+
+def inflated_entropy(mean: float, inflation: float) -> float:
+    """Bits of a zero-inflated Poisson count."""
+    p = (1 - inflation) * stats.poisson.pmf(np.arange(int(20 * mean + 200)), mean)
+    p[0] += inflation
+    return float(-(p[p > 0] * np.log2(p[p > 0])).sum())
+
+
+def test_many_covariates_are_looked_at_in_fewer_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expectation, "_MOST_VALUES", 2000)
+    rng = np.random.default_rng(4)
+    design, beta = np.eye(90)[rng.integers(0, 90, 50)], rng.normal(0, 0.3, (6, 90, 30))
+    posterior = Posterior.from_arrays(phi=np.full((6, 30), 5.0), beta=beta, design=design)
+    assert expectation._looks(posterior) == (1, 2000 // 93)
+    found = CountFacts.of(posterior, Selection.of(posterior.shape))
+    assert found.mean == pytest.approx(np.exp(0.045), rel=0.2)

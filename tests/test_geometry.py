@@ -17,6 +17,7 @@ from streamsample.geometry import (
     index_from_json,
     index_to_json,
     minibatches,
+    once,
     resolve,
     slabs,
 )
@@ -24,6 +25,14 @@ from streamsample.geometry import (
 SHAPE = (7, 11, 5)
 BOUNDS = st.none() | st.integers(-15, 15)
 STEPS = st.none() | st.integers(-4, 4).filter(bool)
+
+
+@given(st.lists(st.integers(-5, 5)))
+def test_each_index_once_and_rising(values: list[int]) -> None:
+    index = np.array(values, dtype=np.int64)
+    assert once(index).tolist() == sorted(set(values))
+    rising = np.unique(index)
+    assert once(rising) is rising  # nothing is sorted or copied
 
 
 @given(st.builds(slice, BOUNDS, BOUNDS, STEPS))

@@ -40,6 +40,18 @@ def regression(treated: torch.Tensor, depth: torch.Tensor) -> None:
             pyro.sample("y", dist.NegativeBinomial(phi, logits=mean.log() - phi.log()))
 
 
+DOSE = RNG.uniform(0.0, 2.0, N)
+
+
+def dropout(dose: torch.Tensor) -> None:
+    with pyro.plate("genes", 3, dim=-1):
+        base, slope = (pyro.sample(name, dist.Normal(0.0, 0.5)) for name in ("base", "slope"))
+        phi, gate = pyro.sample("phi", dist.LogNormal(0.0, 1.0)), pyro.sample("gate", dist.Beta(2.0, 2.0))
+        with pyro.plate("cells", N, dim=-2):
+            logits = base + slope * dose[:, None] - phi.log()
+            pyro.sample("y", dist.ZeroInflatedNegativeBinomial(phi, logits=logits, gate=gate))
+
+
 class Mcmc:
     """Draws as NumPyro hands them over."""
 
@@ -60,6 +72,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     cells = [str(n) for n in range(N)]
     obs = pd.DataFrame({"lane": np.array(["a", "b"])[TREATED]}, index=cells)
+    obs["depth"], obs["dose"], obs["intercept"] = DEPTH, DOSE, 1.0
     anndata.AnnData(RNG.poisson(3.0, (N, 3)).astype("f4"), obs=obs, var=pd.DataFrame(index=GENES)).write_h5ad(
         "observed.h5ad"
     )
@@ -69,13 +82,24 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "constant_data": xarray.Dataset({"depth": ("cell", DEPTH)}),
     }
     xarray.DataTree.from_dict(groups).to_netcdf("fit.nc", engine="h5netcdf")
+    coefficients = (("chain", "draw", "covariate", "gene"), RNG.normal(0.0, 0.3, (2, 10, 2, 3)))
+    given = (("cell", "covariate"), np.stack([np.ones(N), DOSE], axis=1))
+    groups = {
+        "posterior": xarray.Dataset(
+            {"alpha": draws, "b": coefficients, "psi": (("chain", "draw"), RNG.uniform(size=(2, 10)))},
+            {"gene": GENES, "covariate": ["intercept", "dose"]},
+        ),
+        "constant_data": xarray.Dataset({"X": given}, {"cell": cells, "covariate": ["intercept", "dose"]}),
+    }
+    xarray.DataTree.from_dict(groups).to_netcdf("regression.nc", engine="h5netcdf")
     tensors = {"mu_ntc": torch.rand(5, 3), "o_y": torch.rand(5, 3) + 0.5, "alpha_y": torch.ones(5, 2, 3)}
     torch.save(tensors, "posterior_samples_technical_gene.pt")
     with pyro.get_param_store().scope():
-        guide = AutoNormal(pyro.poutine.block(regression, hide=["y"]))
+        guides = [AutoNormal(pyro.poutine.block(model, hide=["y"])) for model in (regression, dropout)]
         return {
             "ss": ss, "np": np, "torch": torch, "xarray": xarray, "arviz_base": arviz_base, "arviz_plots": arviz_plots,
-            "model": regression, "guide": guide, "treated": torch.tensor(TREATED), "depth": torch.tensor(DEPTH),
+            "model": regression, "guide": guides[0], "dropout_model": dropout, "dropout_guide": guides[1],
+            "dose": torch.tensor(DOSE), "treated": torch.tensor(TREATED), "depth": torch.tensor(DEPTH),
             "mcmc": Mcmc(), "mu": RNG.gamma(2.0, 1.0, (100, 3)), "phi": np.ones((100, 3)),
         }  # fmt: skip
 
@@ -110,6 +134,10 @@ def test_the_guide_runs_from_top_to_bottom(names: dict[str, Any], capsys: pytest
     assert ss.Posterior.open("imported.h5").digest() == names["posterior"].digest()
     assert ss.Posterior.open("technical.h5").facts.ngroups == 2
     assert names["after"].shape == (100, 50, 3)
+    assert names["regression"].facts.covariate_names.tolist() == ["intercept", "dose"]
+    assert ss.Posterior.open("regression.h5").digest() == names["of_pymc"].digest()
+    for other in (names["others"], ss.Posterior.open("others.h5")):
+        np.testing.assert_allclose(other.cells.design.to_array()[:, 1], DOSE)
 
 
 @pytest.mark.parametrize("block", [block for _, block in BLOCKS])

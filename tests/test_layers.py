@@ -22,9 +22,10 @@ LAYERS = """
     stored virtual run flight verifier summary
     stores
     stream counts minibatch twin _twin names bins planner sizing pressure compiled memory_model overflow exact estimate
-    keeping expectation rates chunking target
+    keeping expectation rates chunking target reach
     kernels
-    posterior posterior_file cells parameters budget geometry stopping
+    posterior posterior_file posterior_saving posterior_parts lying digest agreement
+    cells designs domain array_source parameters budget geometry stopping
     errors units
 """
 RANKS = {name: rank for rank, line in enumerate(reversed(LAYERS.strip().splitlines())) for name in line.split()}
@@ -48,7 +49,10 @@ ALLOWED: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "dask": (frozenset({"interop"}), NOWHERE),  # optional
     "matplotlib": (frozenset({"report"}), NOWHERE),  # report.memory must not load it
     "numba": (frozenset({"kernels", "minibatch", "exact", "run", "summary"}), frozenset({"kernels"})),
-    "h5py": (frozenset({"stores", "posterior_file", "virtual", "interop", "report"}), frozenset({"stores"})),
+    "h5py": (
+        frozenset({"stores", "posterior_file", "posterior_saving", "posterior_parts", "virtual", "interop", "report"}),
+        frozenset({"stores"}),
+    ),
     "mpmath": (frozenset({"exact"}), frozenset({"exact"})),
     "psutil": (frozenset({"budget"}), NOWHERE),  # optional
     "rich": (frozenset({"cli"}), NOWHERE),  # --help must be fast

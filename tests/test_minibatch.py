@@ -38,7 +38,10 @@ def filled(stream: CountStream, dtype: Any) -> Any:
 
 @pytest.mark.parametrize("features", [slice(None), slice(18, 23)], ids=["wide", "narrow"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_overflow_names_the_element_by_its_address(features: slice, threads: int) -> None:
+def test_overflow_names_the_element_by_its_address(
+    features: slice, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ALONE", 0)
     stream = CountStream(overflowing(), 3).select(samples=[2, 3], cells=slice(60, 80), features=features)
     before = numba.get_num_threads()
     numba.set_num_threads(min(threads, before))

@@ -111,3 +111,44 @@ def test_refuses_what_uint32_does_not_hold_and_names_the_rows() -> None:
     ) as error:
         narrowest_dtype(posterior)
     assert "\n" not in str(error.value)
+
+
+def designed(effect: float, mu: float = 2.0, phi: float = math.inf) -> Posterior:
+    """A thousand cells, of which the last is `effect` above the others on the log scale."""
+    design = np.zeros((1000, 2))
+    design[-1] = effect, 1.0
+    beta = np.array([[[1.0, 0.0], [0.0, 0.0]]])
+    return Posterior.from_arrays([[mu, mu]], [[phi, phi]], beta=beta, design=design)
+
+
+@pytest.mark.parametrize(("effect", "dtype"), [(0.0, "uint8"), (4.0, "uint8"), (5.5, "uint16"), (10.5, "uint32")])
+def test_the_design_decides(effect: float, dtype: str) -> None:
+    found = narrowest_dtype(designed(effect))
+    mean = 2 * math.exp(effect)
+    assert found.dtype == dtype
+    assert found.promised
+    assert found.chance >= 1000 * nb_sf(int(np.iinfo(dtype).max) + 1, mean, math.inf) * 0.99
+    if dtype != "uint8":
+        assert "is too narrow at (s=0, c=0, t=0): mean up to" in found.reason
+
+
+def test_a_design_that_promises_nothing_takes_the_widest() -> None:
+    found = narrowest_dtype(designed(0.0, mu=1e7, phi=1e-6))
+    assert (found.dtype, found.promised) == ("uint32", False)
+    assert found.reason.startswith(
+        "the bounds of the design's means don't promise that it holds every count; uint32 is"
+    )
+    assert narrowest_dtype(designed(800.0)).dtype == "uint32"
+
+
+def test_means_of_a_group_are_bounded_by_its_own_cells() -> None:
+    given = {"mu": [[2.0]], "phi": [[math.inf]], "alpha": [[[1.0], [100.0]]], "beta": [[[1.0]]]}
+    design, group = np.array([[0.0], [6.0], [0.0]]), [0, 0, 1]
+    assert narrowest_dtype(Posterior.from_arrays(**given, design=design, group=group)).dtype == "uint16"
+    assert narrowest_dtype(Posterior.from_arrays(**given, design=design, group=[0, 1, 0])).dtype == "uint32"
+    assert narrowest_dtype(Posterior.from_arrays(**given, design=design / 5, group=[0, 0, 0])).dtype == "uint8"
+
+
+def test_zero_inflation_leaves_the_bound_as_it_is() -> None:
+    plain, inflated = one_row(100.0, 5.0), Posterior.from_arrays([[100.0]], [[5.0]], zero_inflation=[[0.5]], n_cells=1)
+    assert narrowest_dtype(plain) == narrowest_dtype(inflated)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamsample.array_source import ArraySource
 from streamsample.cells import Origin, make_cells
 from streamsample.errors import PosteriorError
-from streamsample.parameters import ArraySource
 from streamsample.posterior import Posterior
 from tests.posteriors import arrays, listed, named_posterior, names
 

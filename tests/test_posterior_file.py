@@ -202,7 +202,7 @@ def test_a_folder_that_is_not_there_or_is_a_file(path: Path) -> None:
         ({"mu": None}, {}, r"has no dataset 'mu'; it holds alpha, cell_names, feature_names, group,"),
         ({"phi": None}, {}, r"has no dataset 'phi'"),
         ({}, {"format": None}, r"is not a posterior: its attribute 'format' is None"),
-        ({}, {"format": "streamsample-posterior-2"}, r"'format' is 'streamsample-posterior-2', not 'streamsample-po"),
+        ({}, {"format": "streamsample-posterior-3"}, r"'format' is 'streamsample-posterior-3', not 'streamsample-po"),
         ({"size_factor": None}, {}, r"neither a dataset size_factor nor an attribute n_cells"),
         ({"size_factor": None, "group": None, "cell_names": None}, {"n_cells": 0}, r"n_cells is 0"),
         ({"size_factor": None}, {"n_cells": "many"}, r"an attribute can't be read .*'many'"),

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 
+from streamsample import minibatch as module
 from streamsample.minibatch import share_out
 from streamsample.stream import CountStream
 from tests.posteriors import named_posterior
@@ -68,3 +69,14 @@ def test_the_same_bytes_for_any_number_of_threads(shape: tuple[int, int, int], m
         made.append(out)
     for out in made[1:]:
         np.testing.assert_array_equal(out, made[0])
+
+
+def test_few_counts_start_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (3, 40, 5)
+    loaded, out = CountStream(named_posterior(shape), seed=3).load(0, 3), np.empty(shape, np.uint32)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(module, "ThreadPoolExecutor", None)
+    loaded.fill(0, 3, 0, 40, out)
+    monkeypatch.setattr(module, "ALONE", 0)
+    with pytest.raises(TypeError):  # now one is asked for
+        loaded.fill(0, 3, 0, 40, out)

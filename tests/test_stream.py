@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from streamsample import stream as module
+from streamsample import twin
+from streamsample.bins import lay_out
 from streamsample.budget import Budget
 from streamsample.errors import BudgetError, PosteriorError, SelectionError
 from streamsample.geometry import IndexArray, Selection
@@ -274,3 +276,19 @@ def test_values_outside_the_domain_are_found_when_they_are_read() -> None:
     with pytest.raises(PosteriorError, match=re.escape("at most 1e+07")):
         CountStream(far)[:, 0]
     assert CountStream(far)[:, :, 0].sum() == 0, "feature 0 has mean 0 at any depth"
+
+
+def test_cells_are_arranged_once_for_all_that_is_read_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(cells: IndexArray, *arguments: Any) -> Any:
+        made.append(cells.size)
+        return lay_out(cells, *arguments)
+
+    monkeypatch.setattr(module, "lay_out", counted)
+    monkeypatch.setattr(twin, "is_quicker", lambda _: False)
+    stream = CountStream(POSTERIOR, seed=11)
+    parts = [stream[:, :, 3], stream[2], stream[4, :20, 1], stream.select(cells=slice(5, 9))[0]]
+    assert made == [26, 20, 4]
+    for part, key in zip(parts, (np.s_[:, :, 3], np.s_[2], np.s_[4, :20, 1], np.s_[0, 5:9]), strict=True):
+        np.testing.assert_array_equal(part, STREAM[key])

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamsample import minibatch as module
 from streamsample.geometry import Shape, minibatches, slabs
 from streamsample.posterior import Posterior
 from streamsample.stream import CountStream
@@ -27,7 +28,9 @@ def threads(number: int) -> Iterator[None]:
     before = numba.get_num_threads()
     numba.set_num_threads(min(number, numba.config.NUMBA_NUM_THREADS))
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "ALONE", 0)  # slabs as small as these would be one thread's
+            yield
     finally:
         numba.set_num_threads(before)
 

@@ -143,5 +143,7 @@ def test_identity_is_checked_first(path: Path) -> None:
         verifier._check_identity(manifest, fake_posterior((7, 22, 10)), path)
     with pytest.raises(StoreError, match="not complete"):
         verifier._check_identity(replace(manifest, complete=False), POSTERIOR, path)
-    with pytest.raises(StoreError, match="follows stream version 2, this program computes version 1"):
+    with pytest.raises(StoreError, match="follows stream version 3, this program computes 1 to 2; use streamsample"):
+        verifier._check_identity(replace(manifest, stream_version=3), POSTERIOR, path)
+    with pytest.raises(PosteriorError, match="follows stream version 2 but this posterior's counts follow version 1"):
         verifier._check_identity(replace(manifest, stream_version=2), POSTERIOR, path)

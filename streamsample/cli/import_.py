@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,10 +22,23 @@ Parameter = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=V",
-        help="Other parametrisations: mean, total_count, concentration, theta, dispersion, probs, logits, n, p; twice.",
+        help="Other parametrisations: mean, total_count, concentration, theta, dispersion, probs, logits, n, p; and of "
+        "zero inflation: gate, gate_logits, psi, zi_probs, zi_logits. Repeatable.",
     ),
 ]
 Alpha = Annotated[str | None, typer.Option(metavar="V", help="Variable with the factor of each group.")]
+ZeroInflation = Annotated[
+    str | None, typer.Option(metavar="V", help="Variable with the chance that a count is 0 whatever its mean.")
+]
+Beta = Annotated[str | None, typer.Option(metavar="V", help="Variable with the coefficients of the design.")]
+Design = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="V",
+        help="Variable of constant_data with the covariates; or, of --for-cells, a matrix in obsm, or a column of obs, "
+        "repeatable.",
+    ),
+]
 SizeFactor = Annotated[str | None, typer.Option(metavar="V", help="Variable of constant_data with the size factors.")]
 Group = Annotated[str | None, typer.Option(metavar="V", help="Variable of constant_data with the groups.")]
 NCells = Annotated[int | None, typer.Option(metavar="N", min=1, help="Number of cells, where nothing else tells it.")]
@@ -45,6 +58,9 @@ def import_(
     phi: Phi = None,
     parameter: Parameter = None,
     alpha: Alpha = None,
+    zero_inflation: ZeroInflation = None,
+    beta: Beta = None,
+    design: Design = None,
     size_factor: SizeFactor = None,
     group: Group = None,
     n_cells: NCells = None,
@@ -61,26 +77,30 @@ def import_(
 
     Example:
       streamsample import idata.nc -o posterior.h5 --mu mu --phi alpha --size-factor depth
+      streamsample import idata.nc -o posterior.h5 --phi alpha --beta b --design X --parameter psi=psi
       streamsample import posterior_samples_technical_gene.pt -o posterior.h5 --for-cells X.h5ad --group-key lane
     """
     check_output(output, overwrite, suffixes=(".h5",), inputs=(source, for_cells))
-    draws = {"mu": mu, "phi": phi, **_pairs(parameter)}
+    draws = {"mu": mu, "phi": phi, "alpha": alpha, "zero_inflation": zero_inflation, "beta": beta, **_pairs(parameter)}
     variables = {name: variable for name, variable in draws.items() if variable is not None}
+    described: dict[str, Any] = {"group_key": group_key, "sum_factor_key": sum_factor_key, "layer": layer}
     if source.suffix in (".pt", ".pth"):
         from streamsample.interop.torch_file import read_torch
 
-        if variables or alpha or size_factor or group:
+        if variables or size_factor or group or design:
             raise typer.BadParameter("--mu, --phi and the like name variables of ArviZ; a .pt has names of its own")
-        found = read_torch(
-            source, for_cells, n_cells=n_cells, group_key=group_key, sum_factor_key=sum_factor_key, layer=layer
-        )
-    else:
-        from streamsample.interop.arviz_groups import read_arviz, with_cells
+        found = read_torch(source, for_cells, n_cells=n_cells, **described)
+    elif for_cells is None:
+        from streamsample.interop.arviz_groups import read_arviz
 
-        ncells = n_cells if for_cells is None else 1
-        found = read_arviz(source, variables, alpha, size_factor, group, ncells, sample_dims.split(","))
-        if for_cells is not None:
-            found = with_cells(found, for_cells, group_key=group_key, sum_factor_key=sum_factor_key, layer=layer)
+        if design and len(design) > 1:
+            raise typer.BadParameter("--design is one variable of constant_data; columns of obs go with --for-cells")
+        given = {"size_factor": size_factor, "group": group, "design": design[0] if design else None}
+        found = read_arviz(source, variables, sample_dims.split(","), **given, n_cells=n_cells)
+    else:
+        from streamsample.interop.arviz_groups import read_arviz_for
+
+        found = read_arviz_for(source, variables, sample_dims.split(","), for_cells, **described, design=design or None)
     found.check()
     found.save(output, overwrite=overwrite)
     say(f"{output}: {_sizes(found)}")

@@ -103,6 +103,15 @@ SumFactorKey = Annotated[
     str | None,
     typer.Option(metavar="K", help="Column of obs with each cell's depth [default: the fit's, else the totals]."),
 ]
+DesignKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--design",
+        metavar="K",
+        help="Matrix of obsm in that file that holds the posterior's covariates, or a column of obs; repeatable "
+        "[default: the columns of their names].",
+    ),
+]
 Layer = Annotated[
     str | None, typer.Option(metavar="L", help="Layer of that file with the counts; X is X [default: the fit's].")
 ]

@@ -12,6 +12,7 @@ from streamsample.cli.common import detect_budget, print_json, tell_predictive
 from streamsample.cli.options import (
     Cells,
     Compression,
+    DesignKey,
     Dtype,
     Features,
     ForCells,
@@ -72,6 +73,7 @@ def plan(
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
     layer: Layer = None,
+    design: DesignKey = None,
     seed: Seed = 0,
     samples: Samples = None,
     cells: Cells = None,
@@ -94,7 +96,7 @@ def plan(
       streamsample plan posterior.h5 -o counts.h5 --memory 64G
       streamsample plan --shape 1000,21761,28868 --groups 2 --memory 508800M
     """
-    others = OtherCells(for_cells, group_key, sum_factor_key, layer)
+    others = OtherCells(for_cells, group_key, sum_factor_key, layer, design)
     others.check()
     if (posterior is None) == (shape is None):
         raise typer.BadParameter("give either POSTERIOR.h5 or --shape S,N,T")

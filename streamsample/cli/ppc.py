@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamsample.cli.common import logger, number_of, say
-from streamsample.cli.options import CountsFile, GroupKey, Layer, Overwrite, PosteriorFile, Samples, Seed, SumFactorKey
+from streamsample.cli.options import (
+    CountsFile,
+    DesignKey,
+    GroupKey,
+    Layer,
+    Overwrite,
+    PosteriorFile,
+    Samples,
+    Seed,
+    SumFactorKey,
+)
 from streamsample.cli.outputs import check_output
 from streamsample.cli.progress import Bar
 from streamsample.cli.streams import OtherCells, Part
@@ -42,6 +52,7 @@ def ppc(
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
     layer: Layer = None,
+    design: DesignKey = None,
     samples: Samples = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -58,11 +69,11 @@ def ppc(
     check_output(output, overwrite, suffixes=PICTURES, inputs=(posterior, counts))
     from streamsample.posterior import Posterior
 
-    others = OtherCells(counts, group_key, sum_factor_key, layer)
+    others = OtherCells(counts, group_key, sum_factor_key, layer, design)
     source = Posterior.open(posterior)
     if all_cells or not _has_cells(counts, source):
         source = others.put_into(source, counts)
-    elif group_key or sum_factor_key:
+    elif group_key or sum_factor_key or design:
         logger.warning(
             "%s has no effect: the posterior's own cells are in %s; --all-cells predicts that file's",
             others.options[0],

@@ -12,6 +12,7 @@ from streamsample.cli.options import (
     BreakLock,
     Cells,
     Compression,
+    DesignKey,
     Dtype,
     Features,
     ForCells,
@@ -53,6 +54,7 @@ def sample(
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
     layer: Layer = None,
+    design: DesignKey = None,
     seed: Seed = 0,
     samples: Samples = None,
     cells: Cells = None,
@@ -78,7 +80,7 @@ def sample(
       streamsample sample posterior.h5 -o counts.h5 --seed 0 --samples 0:500 --memory 64G
     """
     check_output(output, overwrite or resume, suffixes=STORES, inputs=(posterior, for_cells))
-    others = OtherCells(for_cells, group_key, sum_factor_key, layer)
+    others = OtherCells(for_cells, group_key, sum_factor_key, layer, design)
     others.check()
     stopper = Stopper()
     try:

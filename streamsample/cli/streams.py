@@ -29,11 +29,18 @@ class OtherCells:
     """Column of the size factors."""
     layer: str | None
     """Layer of the counts."""
+    design: list[str] | None = None
+    """Matrix of ``obsm``, or columns of ``obs``, with the covariates."""
 
     @property
     def options(self) -> list[str]:
         """Options that say how to read the file, as far as they were given."""
-        given = {"--group-key": self.group_key, "--sum-factor-key": self.sum_factor_key, "--layer": self.layer}
+        given = {
+            "--group-key": self.group_key,
+            "--sum-factor-key": self.sum_factor_key,
+            "--design": self.design,
+            "--layer": self.layer,
+        }
         return [option for option, value in given.items() if value]
 
     def check(self) -> None:
@@ -43,8 +50,13 @@ class OtherCells:
 
     def put_into(self, posterior: Posterior, path: Path) -> Posterior:
         """Apply a posterior to the cells of a file."""
+        design: Any = self.design or None
         return posterior.for_cells(
-            path, group_key=self.group_key or None, sum_factor_key=self.sum_factor_key, layer=self.layer
+            path,
+            design=design[0] if design and len(design) == 1 else design,
+            group_key=self.group_key or None,
+            sum_factor_key=self.sum_factor_key,
+            layer=self.layer,
         )
 
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamsample.cli.common import number_of, one_line, print_json
-from streamsample.cli.options import ForCells, GroupKey, Json, Layer, SumFactorKey
+from streamsample.cli.options import (
+    DesignKey,
+    ForCells,
+    GroupKey,
+    Json,
+    Layer,
+    SumFactorKey,
+)
 from streamsample.cli.progress import Bar
 from streamsample.cli.streams import OtherCells, open_posterior
 from streamsample.units import format_count, format_seconds
@@ -34,6 +41,7 @@ def verify(
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
     layer: Layer = None,
+    design: DesignKey = None,
     as_json: Json = False,
 ) -> None:
     """Check a file of counts.
@@ -44,7 +52,7 @@ def verify(
     Example:
       streamsample verify counts.h5 --posterior posterior.h5 --fraction 0.1
     """
-    others = OtherCells(for_cells, group_key, sum_factor_key, layer)
+    others = OtherCells(for_cells, group_key, sum_factor_key, layer, design)
     others.check()
     try:
         report = check(counts, open_posterior(posterior, others), fraction=fraction, full=full)

@@ -10,6 +10,7 @@ import typer
 from streamsample.cli.common import say
 from streamsample.cli.options import (
     Cells,
+    DesignKey,
     Features,
     ForCells,
     GroupKey,
@@ -34,6 +35,7 @@ def virtual(
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
     layer: Layer = None,
+    design: DesignKey = None,
     seed: Seed = 0,
     samples: Samples = None,
     cells: Cells = None,
@@ -51,7 +53,7 @@ def virtual(
     check_output(output, overwrite, suffixes=(".h5",), inputs=(posterior, for_cells))
     from streamsample.virtual import save_virtual
 
-    others = OtherCells(for_cells, group_key, sum_factor_key, layer)
+    others = OtherCells(for_cells, group_key, sum_factor_key, layer, design)
     stream = open_stream(posterior, others, Part(samples, cells, features), seed)
     save_virtual(stream, output, overwrite=overwrite)
     size = format_bytes(output.stat().st_size)

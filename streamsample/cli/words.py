@@ -6,7 +6,7 @@ import re
 
 _ARGUMENTS = (
     "layer|where|lr|niters|tolerance|device|seed|nsamples|reference|on_extreme|group_key|sum_factor_key|"
-    "minibatch_size|safety_factor|for_cells|n_cells|size_factor|group|sample_dims"
+    "minibatch_size|safety_factor|for_cells|n_cells|size_factor|group|sample_dims|design"
 )
 _ASSIGNED = re.compile(rf"(?<![\w'\"`.-])({_ARGUMENTS})=(?!=)")
 _FLAG = re.compile(r"\b\w+=True \((--[\w-]+)\)")

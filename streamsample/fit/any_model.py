@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from streamsample.errors import FitError
 from streamsample.fit.draw import BLOCK, whole_blocks
 from streamsample.fit.latents import Blocks, latent_blocks
-from streamsample.fit.observed_site import observed_family
+from streamsample.fit.observed_site import Observed, observed_site
 from streamsample.fit.replay import Draws, Replayer, Run
 from streamsample.geometry import minibatches
 from streamsample.posterior import Posterior
@@ -33,9 +33,12 @@ def draw_posterior(
     args: Sequence[Any] = (),
     nsamples: int = 1000,
     *,
-    mu: Site,
+    mu: Site | None = None,
     phi: Site | None = None,
     alpha: Site | None = None,
+    zero_inflation: Site | None = None,
+    beta: Site | None = None,
+    design: Any = None,
     minibatch_size: int | None = None,
     kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -45,6 +48,7 @@ def draw_posterior(
     cell_names: Sequence[str] | None = None,
     feature_names: Sequence[str] | None = None,
     group_names: Sequence[str] | None = None,
+    covariate_names: Sequence[str] | None = None,
     origin: Origin | None = None,
 ) -> Posterior:
     """Draw the parameters of a Pyro model's counts; the counts themselves are never drawn, nor their density computed.
@@ -56,7 +60,7 @@ def draw_posterior(
     Parameters
     ----------
     model
-        Pyro model with one observation site, NegativeBinomial, GammaPoisson or Poisson.
+        Pyro model with one observation site: NegativeBinomial, GammaPoisson or Poisson, or one of them zero-inflated.
     guide_or_mcmc
         Its fitted guide, its MCMC, or a dict of draws (S, ...).
     args, kwargs
@@ -66,20 +70,26 @@ def draw_posterior(
     mu, phi
         Mean at size factor 1 and total count of each feature: the name of a site (latent or ``pyro.deterministic``), a
         function of the sites such as ``lambda sites: sites["log_mu"].exp()``, or a number. A site has one axis,
-        features, beside those of length 1; or none: the same for all. ``phi`` of Poisson counts may be left out.
+        features, beside those of length 1; or none: the same for all. ``phi`` of Poisson counts may be left out, and
+        ``mu`` where `beta` gives all of the mean.
     alpha
         Likewise (C, T) or (C, 1), the factor of each group.
+    zero_inflation
+        Likewise, for each feature or for all, the chance that a count is 0 whatever its mean: Pyro's ``gate``.
+    beta
+        Likewise (K, T) or (K, 1), the coefficients of the design: means are multiplied by ``exp(design @ beta)``.
     minibatch_size
         Samples whose latent draws are held at a time, in whole blocks of 8; one block if left out. Changes no draw.
     seed
         Of a guide's draws; global random states are neither used nor changed.
-    size_factor, group, n_cells, cell_names, feature_names, group_names, origin
+    design, size_factor, group, n_cells, cell_names, feature_names, group_names, covariate_names, origin
         As `Posterior.from_arrays` takes them.
 
     Raises
     ------
     FitError
-        If the model observes anything else, has not the sites asked for, or their shapes do not fit.
+        If the model observes anything else, is zero-inflated and `zero_inflation` is not given, or the other way
+        round; if it has not the sites asked for, or their shapes do not fit.
     PosteriorError
         If values are outside the stream's domain.
     """
@@ -88,16 +98,12 @@ def draw_posterior(
     given, named = tuple(args), dict(kwargs or {})
     blocks = latent_blocks(guide_or_mcmc, given, named, nsamples, seed)
     first = {name: value[0] for name, value in blocks(0).items()}
-    family = observed_family(model, given, named, first)
-    if phi is None:
-        if family is not dist.Poisson:
-            raise FitError("phi= is missing: the site of the total counts; only Poisson counts have none")
-        phi = float("inf")
+    sites = {"mu": mu, "phi": phi, "alpha": alpha, "zero_inflation": zero_inflation, "beta": beta}
+    wanted = _wanted(observed_site(model, given, named, first), sites)
 
     def run() -> Any:
         return model(*given, **named)
 
-    wanted = {"mu": mu, "phi": phi} | ({} if alpha is None else {"alpha": alpha})
     replayer = Replayer(run, _sites(wanted, run, first))
     minibatch = BLOCK if minibatch_size is None else whole_blocks(minibatch_size, nsamples)
     drawn = _draw(wanted, replayer, blocks, nsamples, minibatch)
@@ -105,9 +111,25 @@ def draw_posterior(
     spread = {name: _spread(array, nfeatures) for name, array in drawn.items()}
     return Posterior.from_arrays(
         **spread,
-        size_factor=size_factor, group=group, n_cells=n_cells,
-        cell_names=cell_names, feature_names=feature_names, group_names=group_names, origin=origin,
+        design=design, size_factor=size_factor, group=group, n_cells=n_cells, cell_names=cell_names,
+        feature_names=feature_names, group_names=group_names, covariate_names=covariate_names, origin=origin,
     )  # fmt: skip
+
+
+def _wanted(observed: Observed | None, sites: Mapping[str, Site | None]) -> dict[str, Site]:
+    """Sites that were given, once they are what the observation needs."""
+    wanted = {name: site for name, site in sites.items() if site is not None}
+    if observed is not None and observed.zero_inflated != ("zero_inflation" in wanted):
+        what = f"the observation {observed.name!r} is {'' if observed.zero_inflated else 'not '}zero-inflated"
+        way = "give zero_inflation=, the site of its gate" if observed.zero_inflated else "leave zero_inflation= out"
+        raise FitError(f"{what}; {way}")
+    if "mu" not in wanted and "beta" not in wanted:
+        raise FitError("mu= is missing: the site of the means; only where beta= gives all of the mean there is none")
+    if "phi" not in wanted:
+        if observed is None or observed.family is not dist.Poisson:
+            raise FitError("phi= is missing: the site of the total counts; only Poisson counts have none")
+        wanted["phi"] = float("inf")
+    return wanted
 
 
 def _sites(wanted: Mapping[str, Site], run: Run, latents: Draws) -> Collection[str]:
@@ -141,7 +163,7 @@ class _Asked(dict[str, torch.Tensor]):
 def _draw(
     wanted: Mapping[str, Site], replayer: Replayer, blocks: Blocks, nsamples: int, minibatch: int
 ) -> dict[str, Array]:
-    """(S, T) of mu and phi, (S, C, T) of alpha, with T = 1 where it is the same for all features."""
+    """(S, T) of what a feature has one of, (S, C, T) and (S, K, T), with T = 1 where it is the same for all."""
     rows: dict[str, list[Array]] = {name: [] for name in wanted}
     for s0, s1 in minibatches(nsamples, minibatch):
         held = [blocks(block) for block in range(s0 // BLOCK, -(-s1 // BLOCK))]
@@ -155,16 +177,17 @@ def _draw(
 
 
 def _parameter(name: str, site: Site, sites: Draws) -> Array:
-    """One sample's value: (T,), or (C, T) of alpha, with T = 1 where it is the same for all features."""
+    """One sample's value: (T,), (C, T) of alpha, (K, T) of beta; with T = 1 where it is the same for all features."""
     value = sites[site] if isinstance(site, str) else site(sites) if callable(site) else torch.tensor(float(site))
     array = value.detach().cpu().numpy()
-    naxes = 2 if name == "alpha" else 1
+    outer = {"alpha": "C", "beta": "K"}.get(name)
+    naxes = 1 if outer is None else 2
     while array.ndim > naxes and array.shape[0] == 1:
         array = array[0]
     if array.ndim == 0:
         array = array.reshape(1)
     if array.ndim != naxes:
-        axes = "[C, T] or [C, 1]" if naxes == 2 else "[T], or one value"
+        axes = "[T], or one value" if outer is None else f"[{outer}, T] or [{outer}, 1]"
         raise FitError(
             f"{name} of one sample has shape {tuple(value.shape)}, it needs {axes}; give a function of the sites, such "
             f'as {name}=lambda sites: sites["..."]'

@@ -8,10 +8,11 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsample.domain import MEAN_MAX, PHI_MAX, PHI_MIN
 from streamsample.errors import FitError
 from streamsample.fit.draw import Draws
 from streamsample.geometry import minibatches
-from streamsample.parameters import MEAN_MAX, PHI_MAX, PHI_MIN, FloatArray, Names
+from streamsample.parameters import FloatArray, Names
 
 OnExtreme = Literal["error", "drop-feature", "clip"]
 POLICIES: tuple[str, ...] = get_args(OnExtreme)

@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from streamsample.fit.memory import FIT_BLOCK, SORTED_COUNTS
 from streamsample.fit.nodes import Nodes, few_pairs
 from streamsample.fit.observations import Observations
 from streamsample.geometry import IndexArray, minibatches
-from streamsample.memory_model import FIT_BLOCK, SORTED_COUNTS
 from streamsample.parameters import FloatArray
 
 _PAIRS = 2**16  # pairs in work at a time

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from streamsample.errors import DataError, FitError
+from streamsample.fit.memory import SORTED_COUNTS, FitFacts
 from streamsample.geometry import IndexArray, minibatches
-from streamsample.memory_model import SORTED_COUNTS, FitFacts
 from streamsample.parameters import FloatArray, Names, list_names
 from streamsample.report.memory import announce
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyro
 import pyro.distributions as dist
@@ -15,12 +15,24 @@ from streamsample.fit.replay import Draws, Replay
 FAMILIES = (dist.NegativeBinomial, dist.GammaPoisson, dist.Poisson)
 
 SUPPORTED = (
-    "one observation site is supported, NegativeBinomial, GammaPoisson or Poisson, in plates of cells and features"
+    "one observation site is supported, NegativeBinomial, GammaPoisson or Poisson, each also zero-inflated, in plates "
+    "of cells and features"
 )
 
 
-def observed_family(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], latents: Draws) -> type | None:
-    """Family of a model's observation; None if it has no such site (its likelihood may be a ``pyro.factor``).
+class Observed(NamedTuple):
+    """The law of a model's counts."""
+
+    name: str
+    """Of the site."""
+    family: type
+    """One of `FAMILIES`."""
+    zero_inflated: bool
+    """Whether further zeros are mixed in."""
+
+
+def observed_site(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], latents: Draws) -> Observed | None:
+    """Tell the law of a model's observation; None if it has no such site (its likelihood may be a ``pyro.factor``).
 
     The model runs to its end on tensors without values (of the device ``meta``), so nothing of the data's size is made;
     one that needs values runs on one draw. Its observation is never executed.
@@ -31,17 +43,19 @@ def observed_family(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
         If there are several observation sites, or one that counts of a negative binomial can't be.
     """
     sites = _sites(model, args, kwargs, latents)
-    families = [_base(site["fn"]) for site in sites]
+    laws = [_base(site["fn"]) for site in sites]
     if len(sites) > 1:
-        named = ", ".join(f"{site['name']} ({type(fn).__name__})" for site, fn in zip(sites, families, strict=True))
+        named = ", ".join(f"{site['name']} ({type(fn).__name__})" for site, fn in zip(sites, laws, strict=True))
         raise FitError(f"the model has {len(sites)} observation sites, {named}; {SUPPORTED}")
-    for site, family in zip(sites, families, strict=True):
-        if not isinstance(family, FAMILIES):
-            raise FitError(f"the observation {site['name']!r} is {type(family).__name__}; {SUPPORTED}")
+    for site, law in zip(sites, laws, strict=True):
+        zero_inflated = isinstance(law, dist.ZeroInflatedDistribution)
+        counts = _base(law.base_dist) if zero_inflated else law
+        if not isinstance(counts, FAMILIES):
+            raise FitError(f"the observation {site['name']!r} is {type(law).__name__}; {SUPPORTED}")
         plates = [frame.name for frame in site["cond_indep_stack"]]
         if len(plates) + site["fn"].event_dim > 2:
             raise FitError(f"the observation {site['name']!r} is in nested plates {', '.join(plates)}; {SUPPORTED}")
-        return next(known for known in FAMILIES if isinstance(family, known))
+        return Observed(site["name"], next(known for known in FAMILIES if isinstance(counts, known)), zero_inflated)
     return None
 
 

@@ -9,13 +9,8 @@ from dataclasses import dataclass, replace
 from streamsample.budget import Budget, Statement
 from streamsample.errors import BudgetError
 from streamsample.fit.draw import BLOCK, whole_blocks
-from streamsample.memory_model import (
-    FIT_ON_DEVICE,
-    FitFacts,
-    Quantity,
-    allocator_quantity,
-    fit_phases,
-)
+from streamsample.fit.memory import FIT_ON_DEVICE, FitFacts, fit_phases
+from streamsample.memory_model import Quantity, allocator_quantity
 from streamsample.report.memory import announce
 from streamsample.units import format_bytes
 

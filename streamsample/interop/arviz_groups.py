@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamsample.cells import Cells, make_cells, number_groups
+from streamsample.designs import Design
 from streamsample.errors import PosteriorError
 from streamsample.interop.arviz_source import ArvizSource, Variable
 from streamsample.interop.extras import need
@@ -26,15 +27,57 @@ if TYPE_CHECKING:
 
 def read_arviz(
     source: Any,
-    parameters: Mapping[str, Variable],
-    alpha: Variable | None,
-    size_factor: Any,
-    group: Any,
-    n_cells: int | None,
+    variables: Mapping[str, Variable],
     sample_dims: Sequence[str],
+    *,
+    size_factor: Any = None,
+    group: Any = None,
+    design: Any = None,
+    n_cells: int | None = None,
 ) -> Posterior:
-    """Make a posterior of draws in ArviZ's layout; see `Posterior.from_arviz`."""
+    """Make a posterior of draws in ArviZ's layout, of cells that arrays or ``constant_data`` describe.
+
+    See `Posterior.from_arviz`; `variables` are all of the draws that it takes.
+    """
     groups = _Groups(source)
+    draws = _draws(groups, variables, sample_dims)
+    covariates = _design(groups, draws, design)
+    if covariates is not None and covariates.names is not None:
+        draws = replace(draws, covariate_names=covariates.names)
+    facts = draws.facts()
+    if covariates is not None and facts.covariate_names is not None:
+        covariates = covariates.named(facts.covariate_names)
+    return _checked(Posterior(draws, _cells(groups, facts, size_factor, group, n_cells, covariates)))
+
+
+def read_arviz_for(
+    source: Any,
+    variables: Mapping[str, Variable],
+    sample_dims: Sequence[str],
+    cells: str | os.PathLike[str] | AnnData,
+    *,
+    group_key: str | Sequence[str] | None = None,
+    sum_factor_key: str | None = None,
+    layer: str | None = None,
+    design: str | Sequence[str] | None = None,
+) -> Posterior:
+    """Make a posterior of draws in ArviZ's layout, of the cells of an AnnData; see `describe_cells`."""
+    draws = _draws(_Groups(source), variables, sample_dims)
+    found = describe_cells(
+        cells, draws.facts(), group_key=group_key, sum_factor_key=sum_factor_key, layer=layer, design=design
+    )
+    covariates = found.cells.design
+    named = replace(
+        draws,
+        feature_names=found.feature_names,
+        group_names=found.group_names,
+        covariate_names=None if covariates is None else covariates.names,
+    )
+    return _checked(Posterior(named, found.cells, found.origin))
+
+
+def _draws(groups: _Groups, variables: Mapping[str, Variable], sample_dims: Sequence[str]) -> ArvizSource:
+    """The draws, without their cells."""
     data = groups.get("posterior")
     if data is None:
         raise PosteriorError(f"{groups.label} has no group 'posterior'")
@@ -44,30 +87,13 @@ def read_arviz(
             f"the posterior has no sample dimensions {', '.join(sample_dims)}, it has "
             f"{list_names(map(str, data.dims))}; give one or two of these as sample_dims="
         )
-    draws = ArvizSource(data, tuple(sample_dims), parameters, alpha)
-    posterior = Posterior(draws, _cells(groups, draws.facts(), size_factor, group, n_cells))
-    posterior.read(np.zeros(1, dtype=np.int64))  # a wrong parametrisation mostly shows in any draw
+    return ArvizSource(data, tuple(sample_dims), variables)
+
+
+def _checked(posterior: Posterior) -> Posterior:
+    """Read one draw: a wrong parametrisation mostly shows in any."""
+    posterior.read(np.zeros(1, dtype=np.int64))
     return posterior
-
-
-def with_cells(
-    posterior: Posterior,
-    source: str | os.PathLike[str] | AnnData,
-    *,
-    group_key: str | Sequence[str] | None = None,
-    sum_factor_key: str | None = None,
-    layer: str | None = None,
-) -> Posterior:
-    """Apply the draws that `read_arviz` gave to the cells of an AnnData; see `describe_cells`."""
-    facts, draws = posterior.facts, posterior.source
-    assert isinstance(draws, ArvizSource)  # for the type checker
-    found = describe_cells(
-        source, facts.nfeatures, facts.ngroups,
-        feature_names=facts.feature_names, group_names=facts.group_names,
-        group_key=group_key, sum_factor_key=sum_factor_key, layer=layer,
-    )  # fmt: skip
-    named = replace(draws, feature_names=found.feature_names, group_names=found.group_names)
-    return Posterior(named, found.cells, found.origin)
 
 
 class _Groups:
@@ -106,7 +132,9 @@ class _Groups:
         return found
 
 
-def _cells(groups: _Groups, facts: Facts, size_factor: Any, group: Any, n_cells: int | None) -> Cells:
+def _cells(
+    groups: _Groups, facts: Facts, size_factor: Any, group: Any, n_cells: int | None, design: Design | None
+) -> Cells:
     """Describe the cells, by arrays or by variables of ``constant_data``."""
     factors, names = _constant(groups, "size_factor", size_factor)
     labels, others = _constant(groups, "group", group)
@@ -114,9 +142,23 @@ def _cells(groups: _Groups, facts: Facts, size_factor: Any, group: Any, n_cells:
         labels = _numbers(labels, facts)
     if factors is None and labels is not None and n_cells is None:
         n_cells = labels.size
-    if factors is None and n_cells is None:
+    if factors is None and n_cells is None and design is None:
         raise PosteriorError("the draws do not say how many cells they are for; give size_factor=, group= or n_cells=")
-    return make_cells(factors, labels, n_cells, names if names is not None else others)
+    return make_cells(factors, labels, n_cells, names if names is not None else others, design)
+
+
+def _design(groups: _Groups, draws: ArvizSource, given: Any) -> Design | None:
+    """Covariates that are given as such or by a variable's name; coordinates of the covariates are their names."""
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        return Design.of(given)
+    values, inner = _variable(groups, "design", given), draws.outer_dim("beta")
+    if values.ndim == 2 and inner == values.dims[0]:  # covariate x cell
+        values = values.transpose()
+    found = Design.of(values.values)
+    names = _labels(values, -1)
+    return found if names is None else replace(found, names=names)
 
 
 def _numbers(labels: Any, facts: Facts) -> Any:
@@ -133,12 +175,21 @@ def _constant(groups: _Groups, what: str, given: Any) -> tuple[Any, Names | None
     """(N,) values that are given as such or by a variable's name, and the cells' names where it has any."""
     if not isinstance(given, str):
         return (None if given is None else np.asarray(given)), None
+    values = _variable(groups, what, given)
+    return values.values, _labels(values, 0) if values.ndim == 1 else None
+
+
+def _variable(groups: _Groups, what: str, name: str) -> xarray.DataArray:
+    """A variable of ``constant_data``."""
     data = groups.get("constant_data")
-    if data is None or given not in data:
+    if data is None or name not in data:
         there = "no such group" if data is None else list_names(sorted(map(str, data.data_vars)))
-        raise PosteriorError(f"{what}: constant_data of {groups.label} has no variable {given!r}; there is: {there}")
-    values = data[given]
-    labels = values.coords[values.dims[0]].values if values.ndim == 1 and values.dims[0] in values.coords else None
-    if labels is None or labels.dtype.kind in "iu":
-        return values.values, None
-    return values.values, labels.astype(np.str_)
+        raise PosteriorError(f"{what}: constant_data of {groups.label} has no variable {name!r}; there is: {there}")
+    return data[name]
+
+
+def _labels(values: xarray.DataArray, axis: int) -> Names | None:
+    """Names from the coordinates of an axis; numbers are none."""
+    dim = values.dims[axis]
+    labels = values.coords[dim].values if dim in values.coords else None
+    return None if labels is None or labels.dtype.kind in "iu" else labels.astype(np.str_)

@@ -8,18 +8,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamsample.errors import PosteriorError
 from streamsample.geometry import IndexArray
-from streamsample.interop.parametrisation import Form, form_of
-from streamsample.parameters import Facts, Names, Parameters, list_names
+from streamsample.interop.parametrisation import Form, Inflation, form_of, inflation_of
+from streamsample.parameters import Facts, FloatArray, Names, Parameters, list_names
 
 if TYPE_CHECKING:
     import xarray
 
 Variable = str | Callable[["xarray.Dataset"], "xarray.DataArray"]
 """A variable's name, or a function of the draws."""
+
+
+OUTER = {"alpha": "groups", "beta": "covariates"}
+"""Variables that may have one more dimension beside features, and what that one is."""
 
 
 @dataclass(frozen=True)
@@ -30,54 +33,66 @@ class ArvizSource:
     """The group, lazy."""
     sample_dims: tuple[str, ...]
     """Its dimensions that together are the samples."""
-    parameters: Mapping[str, Variable]
-    """The two of a parametrisation, under its names."""
-    alpha: Variable | None = None
-    """Factor of each group."""
+    variables: Mapping[str, Variable]
+    """Under the names of a parametrisation, and of a way to tell zero inflation; ``alpha`` and ``beta``."""
     feature_names: Names | None = None
     """(T,) names, where the draws have none."""
     group_names: Names | None = None
     """(C,) likewise."""
+    covariate_names: Names | None = None
+    """(K,) likewise."""
+
+    @cached_property
+    def inflation(self) -> Inflation | None:
+        """How zero inflation is told."""
+        return inflation_of(self.variables)
 
     @cached_property
     def form(self) -> Form:
         """How the two parameters become mean and total count."""
-        return form_of(self.parameters)
+        others = {*OUTER, *([] if self.inflation is None else [self.inflation.parameter])}
+        pair = [name for name in self.variables if name not in others]
+        return form_of(pair, needs_mean="beta" not in self.variables)
 
     @cached_property
     def _first(self) -> dict[str, xarray.DataArray]:
         """Each variable at the first draw: what tells dimensions, types and names."""
         draws = next(self._chains(np.zeros(1, dtype=np.int64)))
-        wanted = {name: self.parameters[name] for name in self.form.parameters}
-        if self.alpha is not None:
-            wanted["alpha"] = self.alpha
-        found = {name: _value(draws, name, variable).squeeze(self.sample_dims[-1]) for name, variable in wanted.items()}
+        found = {n: _value(draws, n, variable).squeeze(self.sample_dims[-1]) for n, variable in self.variables.items()}
         for name, array in found.items():
-            most = 2 if name == "alpha" else 1
-            if array.ndim > most:
-                dims = "groups and features" if most == 2 else "features"
+            if array.ndim > 1 + (name in OUTER):
+                dims = f"{OUTER[name]} and features" if name in OUTER else "features"
+                form = "write the mean as mu * alpha[group] * exp(design @ beta) * size_factor"
+                if self.inflation is not None and name == self.inflation.parameter:
+                    form = "zero inflation may differ between features, not between cells"
                 raise PosteriorError(
                     f"{name} has the dimensions {list_names(map(str, array.dims))} beside those of the samples; "
-                    f"at most {dims} are supported: write the mean as mu * alpha[group] * size_factor"
+                    f"at most {dims} are supported: {form}"
                 )
             if array.dtype.kind not in "iuf":
                 raise PosteriorError(f"{name} holds {array.dtype}, not numbers")
         return found
 
     @cached_property
-    def _feature_dims(self) -> tuple[str, ...]:
+    def feature_dims(self) -> tuple[str, ...]:
         """What the variables call the dimension of features: libraries make up a name for each."""
-        dims = {str(dim) for name, array in self._first.items() if name != "alpha" for dim in array.dims}
-        alpha = self._first.get("alpha")
-        if alpha is not None and alpha.ndim == 2 and not dims & set(map(str, alpha.dims)):
-            dims.add(str(alpha.dims[-1]))
+        dims = {str(dim) for name, array in self._first.items() if name not in OUTER for dim in array.dims}
+        for name in OUTER:
+            array = self._first.get(name)
+            if array is not None and array.ndim == 2 and not dims & set(map(str, array.dims)):
+                dims.add(str(array.dims[-1]))
         return tuple(sorted(dims))
 
-    def _group_dim(self) -> str | None:
-        """What alpha calls the dimension of groups."""
-        alpha = self._first.get("alpha")
-        others = [] if alpha is None else [str(dim) for dim in alpha.dims if dim not in self._feature_dims]
+    def outer_dim(self, name: str) -> str | None:
+        """What ``alpha`` calls the dimension of groups, ``beta`` that of covariates; None of all else."""
+        array = self._first.get(name) if name in OUTER else None
+        others = [] if array is None else [str(dim) for dim in array.dims if dim not in self.feature_dims]
         return others[0] if others else None
+
+    def _outer_size(self, name: str) -> int:
+        """C of alpha, K of beta."""
+        dim = self.outer_dim(name)
+        return 1 if dim is None else int(self._first[name].sizes[dim])
 
     def facts(self) -> Facts:
         """Tell sizes and names."""
@@ -85,27 +100,32 @@ class ArvizSource:
 
     @cached_property
     def _facts(self) -> Facts:
-        sizes = {a.sizes[dim] for a in self._first.values() for dim in a.dims if dim in self._feature_dims} - {1}
+        converted = (self.form.convert, None if self.inflation is None else self.inflation.convert)
+        sizes = {a.sizes[dim] for a in self._first.values() for dim in a.dims if dim in self.feature_dims} - {1}
         if len(sizes) > 1:
             shapes = ", ".join(f"{name} {dict(array.sizes)}" for name, array in self._first.items())
             raise PosteriorError(f"the variables have different numbers of features: {shapes}")
-        nfeatures, group = sizes.pop() if sizes else 1, self._group_dim()
-        ngroups = 1 if group is None else self._first["alpha"].sizes[group]
+        nfeatures, ngroups = sizes.pop() if sizes else 1, self._outer_size("alpha")
+        ncovariates = self._outer_size("beta") if "beta" in self.variables else 0
         dtype = np.dtype(np.float64)
-        if self.form.convert is None:
+        if converted == (None, None):
             types = [array.dtype if array.dtype == np.float32 else dtype for array in self._first.values()]
             dtype = np.result_type(*types)
+        zero_inflated = self.inflation is not None
         return Facts(
             nsamples=int(np.prod([self.data.sizes[dim] for dim in self.sample_dims])),
             nfeatures=nfeatures,
             ngroups=ngroups,
-            bytes_per_sample=dtype.itemsize * nfeatures * (2 + ngroups),
+            bytes_per_sample=dtype.itemsize * nfeatures * (2 + ngroups + ncovariates + zero_inflated),
             dtype=dtype,
-            feature_names=self._labels(self._feature_dims, self.feature_names),
-            group_names=self._labels(() if group is None else (group,), self.group_names),
+            feature_names=self._labels(self.feature_dims, self.feature_names),
+            group_names=self._labels((self.outer_dim("alpha"),), self.group_names),
+            ncovariates=ncovariates,
+            covariate_names=self._labels((self.outer_dim("beta"),), self.covariate_names),
+            zero_inflated=zero_inflated,
         )
 
-    def _labels(self, dims: tuple[str, ...], otherwise: Names | None) -> Names | None:
+    def _labels(self, dims: tuple[str | None, ...], otherwise: Names | None) -> Names | None:
         """Names from the coordinates of a dimension; numbers that only count up are none."""
         for array in self._first.values():
             for dim in dims:
@@ -117,9 +137,8 @@ class ArvizSource:
 
     def read(self, samples: IndexArray, features: IndexArray | None = None) -> Parameters:
         """Read the given samples and features as float64."""
-        blocks = [self._block(draws, self._facts, features) for draws in self._chains(samples)]
-        joined = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-        return Parameters(*joined)
+        blocks = [self._block(draws, features) for draws in self._chains(samples)]
+        return Parameters(**{name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]})
 
     def _chains(self, samples: IndexArray) -> Iterator[xarray.Dataset]:
         """Yield the draws of the given samples, a run within one chain at a time."""
@@ -132,27 +151,31 @@ class ArvizSource:
             outer = {dim: int(chains[run[0]]) for dim in self.sample_dims[:-1]}
             yield self.data.isel({**outer, self.sample_dims[-1]: place})
 
-    def _block(
-        self, draws: xarray.Dataset, facts: Facts, features: IndexArray | None
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Mean (s, T), total count (s, T) and alpha (s, C, T) of some draws of one chain."""
-        nsamples, chosen = draws.sizes[self.sample_dims[-1]], slice(None) if features is None else features
+    def _block(self, draws: xarray.Dataset, features: IndexArray | None) -> dict[str, FloatArray]:
+        """Some draws of one chain, under the names of `Parameters`."""
+        given = {name: self._array(draws, name, features) for name in self.variables}
+        mean, total = self.form.parameters
+        pair = given.get(mean, np.ones_like(given[total])), given[total]
+        mu, phi = pair if self.form.convert is None else self.form.convert(*pair)
+        found = {"mu": mu, "phi": phi, "alpha": given.get("alpha", np.ones_like(mu)[:, None])}
+        if "beta" in given:
+            found["beta"] = given["beta"]
+        if self.inflation is not None:
+            told, convert = given[self.inflation.parameter], self.inflation.convert
+            found["zero_inflation"] = told if convert is None else convert(told)
+        return found
 
-        def array(name: str, variable: Variable, shape: tuple[int, ...]) -> NDArray[Any]:
-            found = _value(draws, name, variable)
-            order = [d for kind in ((self.sample_dims[-1],), (self._group_dim(),), self._feature_dims) for d in kind]
-            values = found.transpose(*[dim for dim in order if dim in found.dims]).values.astype(np.float64)
-            if not any(dim in self._feature_dims for dim in found.dims):
-                values = values[..., None]  # the same for all features
-            if len(shape) == 3 and values.ndim == 2:
-                values = values[:, None]  # the same for all groups
-            return np.ascontiguousarray(np.broadcast_to(values, shape)[..., chosen])
-
-        flat, whole = (nsamples, facts.nfeatures), (nsamples, facts.ngroups, facts.nfeatures)
-        first, second = (array(name, self.parameters[name], flat) for name in self.form.parameters)
-        mu, phi = (first, second) if self.form.convert is None else self.form.convert(first, second)
-        alpha = np.ones(whole)[..., chosen] if self.alpha is None else array("alpha", self.alpha, whole)
-        return mu, phi, alpha
+    def _array(self, draws: xarray.Dataset, name: str, features: IndexArray | None) -> FloatArray:
+        """A variable of some draws, (s, T), of alpha (s, C, T) and of beta (s, K, T): repeated where it is the same."""
+        found, outer = _value(draws, name, self.variables[name]), self.outer_dim(name)
+        order = [self.sample_dims[-1], outer, *self.feature_dims]
+        values = found.transpose(*[dim for dim in order if dim in found.dims]).values.astype(np.float64)
+        if not any(dim in self.feature_dims for dim in found.dims):
+            values = values[..., None]
+        if name in OUTER and outer is None:
+            values = values[:, None]
+        whole = np.broadcast_to(values, (*values.shape[:-1], self._facts.nfeatures))
+        return np.ascontiguousarray(whole if features is None else whole[..., features])
 
 
 def _value(draws: xarray.Dataset, name: str, variable: Variable) -> xarray.DataArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from streamsample.cells import Cells, make_cells, number_groups
 from streamsample.errors import PosteriorError
 from streamsample.geometry import IndexArray
 from streamsample.interop.counts import feature_columns, layer_like_the_fits, totals
+from streamsample.interop.covariates import covariates
 from streamsample.interop.labels import column, group_labels, keys, sum_factors
 from streamsample.interop.table import Table, open_table
 from streamsample.parameters import FloatArray
@@ -31,6 +32,7 @@ def read_cells(
     group_key: str | Sequence[str] | None = None,
     sum_factor_key: str | None = None,
     layer: str | None = None,
+    design: Any = None,
 ) -> Cells:
     """Describe all cells of an AnnData as a posterior's fit has described its own.
 
@@ -50,6 +52,8 @@ def read_cells(
     layer
         Layer that holds the counts. If left out it is the fit's, or ``X`` if that one is not there and ``X`` holds
         counts.
+    design
+        Where the posterior has coefficients: covariates of the cells; see `covariates`.
 
     Raises
     ------
@@ -60,7 +64,8 @@ def read_cells(
     """
     with open_table(source) as table:
         factors = _size_factors(posterior, table, sum_factor_key, layer)
-        return make_cells(factors, _groups(posterior, table, group_key), None, table.cells)
+        matrix = covariates(table, posterior.facts, design)
+        return make_cells(factors, _groups(posterior, table, group_key), None, table.cells, matrix)
 
 
 def _groups(posterior: Posterior, table: Table, group_key: str | Sequence[str] | None) -> IndexArray:

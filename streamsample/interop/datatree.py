@@ -20,6 +20,7 @@ from streamsample.stream import CountStream
 if TYPE_CHECKING:
     import xarray
 
+    from streamsample.designs import Design
     from streamsample.posterior import Posterior
 
 
@@ -38,7 +39,7 @@ def to_datatree(
     if posterior is None and isinstance(counts, CountStream):
         posterior = counts.posterior
     if posterior is not None:
-        groups["constant_data"] = xarray.Dataset(_constant(posterior, counts), {"cell": cells["cell"]})
+        groups["constant_data"] = xarray.Dataset(_constant(posterior, counts), _named(posterior, cells["cell"]))
     for group in groups.values():
         group.attrs = _attributes()
     return xarray.DataTree.from_dict(groups)
@@ -86,10 +87,30 @@ def _constant(posterior: Posterior, counts: Counts) -> dict[str, Any]:
             "give the posterior that they were made from"
         )
     group = of.group[chosen]
-    return {
+    found: dict[str, Any] = {
         "size_factor": ("cell", of.size_factor[chosen]),
         "group": ("cell", group if names is None else names[group].astype(object)),
     }
+    if of.design is not None:
+        found["design"] = variable(_rows_of(of.design.take(chosen)), ("cell", "covariate"))
+    return found
+
+
+def _named(posterior: Posterior, cells: Any) -> dict[str, Any]:
+    """Names of cells and covariates."""
+    names = posterior.facts.covariate_names
+    return {"cell": cells} | ({} if names is None else {"covariate": ("covariate", names.astype(object))})
+
+
+def _rows_of(design: Design) -> Outer:
+    """A design (N, K) of which only what is asked for is written out."""
+
+    def read(key: tuple[Any, ...]) -> NDArray[Any]:
+        cells = resolve(key[0], design.shape[0], "cell")
+        part = design.take(cells).to_array()[:, key[1]]
+        return part[0] if np.ndim(key[0]) == 0 and not isinstance(key[0], slice) else part
+
+    return Outer(design.shape, np.dtype(np.float64), read)
 
 
 def _attributes() -> dict[str, str]:

@@ -14,9 +14,10 @@ from streamsample.cells import Cells, Origin, make_cells, number_groups
 from streamsample.errors import PosteriorError
 from streamsample.geometry import IndexArray
 from streamsample.interop.counts import feature_columns, totals
+from streamsample.interop.covariates import covariates
 from streamsample.interop.labels import column, group_labels, keys, number_labels, sum_factors
 from streamsample.interop.table import Table, open_table
-from streamsample.parameters import FloatArray, Names, list_names
+from streamsample.parameters import Facts, FloatArray, Names, list_names
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -42,14 +43,12 @@ class Described:
 
 def describe_cells(
     source: str | os.PathLike[str] | AnnData,
-    nfeatures: int,
-    ngroups: int,
+    facts: Facts,
     *,
-    feature_names: Names | None = None,
-    group_names: Names | None = None,
     group_key: str | Sequence[str] | None = None,
     sum_factor_key: str | None = None,
     layer: str | None = None,
+    design: str | Sequence[str] | None = None,
 ) -> Described:
     """Describe all cells of an AnnData for draws of given sizes.
 
@@ -57,17 +56,17 @@ def describe_cells(
     ----------
     source
         AnnData object, or path of an ``.h5ad`` file.
-    nfeatures, ngroups
-        T and C of the draws.
-    feature_names, group_names
-        Names that the draws have. Features are joined by name, else by position; groups without names are numbered in
-        the order of the sorted labels, which is said.
+    facts
+        Sizes and names of the draws. Features are joined by name, else by position; groups without names are numbered
+        in the order of the sorted labels, which is said.
     group_key
         Columns of ``obs`` that name the groups; needed if there are several.
     sum_factor_key
         Column of ``obs`` with size factors; ``sum_factor`` if that is there, else the totals over their mean.
     layer
         Layer that holds the counts; ``X`` if left out.
+    design
+        A matrix of ``obsm`` or columns of ``obs`` with the covariates; see `covariates`.
 
     Raises
     ------
@@ -76,20 +75,21 @@ def describe_cells(
     PosteriorError
         If groups or features do not agree with the draws.
     """
+    names = facts.feature_names
     with open_table(source) as table:
-        if feature_names is None and table.features.size != nfeatures:
+        if names is None and table.features.size != facts.nfeatures:
             raise PosteriorError(
-                f"the draws are of {nfeatures} features without names, {table.label} has {table.features.size}; "
+                f"the draws are of {facts.nfeatures} features without names, {table.label} has {table.features.size}; "
                 "give a file with the features that were fitted, in their order"
             )
-        total = totals(table, layer, feature_columns(table, feature_names, nfeatures))
+        total = totals(table, layer, feature_columns(table, names, facts.nfeatures))
         factors, key = _size_factors(table, total, sum_factor_key)
-        group, names = _groups(table, ngroups, group_names, group_key)
+        group, group_names = _groups(table, facts.ngroups, facts.group_names, group_key)
         return Described(
-            make_cells(factors, group, None, table.cells),
+            make_cells(factors, group, None, table.cells, covariates(table, facts, design)),
             Origin(float(total.sum() / factors.sum()), keys(group_key or ()), key, layer),
-            table.features if feature_names is None else feature_names,
-            names,
+            table.features if names is None else names,
+            group_names,
         )
 
 

@@ -1,8 +1,8 @@
-"""The negative binomial as other libraries parametrise it, by the names that they give to its two parameters."""
+"""The negative binomial as other libraries parametrise it, by the names that they give to its parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,9 @@ def _failures(n: Array, p: Array) -> tuple[Array, Array]:
     return n * ((1.0 - p) / p), n
 
 
+MEANS = ("mu", "mean")
+"""What the mean is called where it is one of the two."""
+
 FORMS = (
     Form(("mu", "phi"), "Stan neg_binomial_2, PyMC NegativeBinomial(mu, alpha)"),
     Form(("mean", "total_count"), "the words of this package's papers"),
@@ -60,8 +63,51 @@ FORMS = (
 )
 
 
-def form_of(parameters: Collection[str]) -> Form:
+@dataclass(frozen=True)
+class Inflation:
+    """One way to tell the chance that a count is 0 whatever its mean."""
+
+    parameter: str
+    """Its name."""
+    used_by: str
+    """Who has it."""
+    convert: Callable[[Array], Array] | None = None
+    """To that chance, in float64; None: it is this."""
+
+
+def _not(probability: Array) -> Array:
+    """The chance of the opposite."""
+    return 1.0 - probability
+
+
+def _logistic(logits: Array) -> Array:
+    """The chance of which `logits` is the log of the odds."""
+    from scipy.special import expit
+
+    return np.asarray(expit(logits))
+
+
+INFLATIONS = (
+    Inflation("zero_inflation", "this package"),
+    Inflation("gate", "Pyro, NumPyro ZeroInflatedNegativeBinomial(gate)"),
+    Inflation("gate_logits", "the same, with gate_logits", _logistic),
+    Inflation("psi", "PyMC ZeroInflatedNegativeBinomial(psi), the chance of the negative binomial", _not),
+    Inflation("zi_probs", "scvi-tools ZeroInflatedNegativeBinomial"),
+    Inflation(
+        "zi_logits", "scvi-tools ZeroInflatedNegativeBinomial(zi_logits), whose networks call it px_dropout", _logistic
+    ),
+)
+
+
+def form_of(parameters: Collection[str], *, needs_mean: bool = True) -> Form:
     """Find the parametrisation that has these parameters.
+
+    Parameters
+    ----------
+    parameters
+        Names of the two.
+    needs_mean
+        Whether the mean must be among them; where coefficients of a design give all of it, it may be left out.
 
     Raises
     ------
@@ -69,7 +115,23 @@ def form_of(parameters: Collection[str]) -> Form:
         If there is none; lists those there are.
     """
     for form in FORMS:
-        if set(form.parameters) == set(parameters):
+        mean, total = form.parameters
+        if set(parameters) == {mean, total} or (not needs_mean and mean in MEANS and set(parameters) == {total}):
             return form
     known = ", ".join(f"({', '.join(form.parameters)})" for form in FORMS)
     raise PosteriorError(f"({', '.join(parameters) or 'nothing'}) is no parametrisation; those known are {known}")
+
+
+def inflation_of(parameters: Iterable[str]) -> Inflation | None:
+    """Find the way in which zero inflation is told among these parameters, None where it is not.
+
+    Raises
+    ------
+    PosteriorError
+        If it is told in two ways.
+    """
+    given = set(parameters)
+    found = [way for way in INFLATIONS if way.parameter in given]
+    if len(found) > 1:
+        raise PosteriorError(f"zero inflation is given as {' and '.join(way.parameter for way in found)}; give one")
+    return found[0] if found else None

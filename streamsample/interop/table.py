@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ class Table:
     """(T,) names."""
     matrices: dict[str, Any]
     """``X``, where there is one, and the layers: anything of which ``[n0:n1]`` are rows, in memory or not."""
+    obsm: Mapping[str, Callable[[], Any]]
+    """What reads each matrix (N, K) that goes with the cells: an array, a sparse matrix or a DataFrame."""
 
     @property
     def cells(self) -> Names:
@@ -119,7 +122,8 @@ def _of_object(data: AnnData) -> Table:
     """Look at an object in memory, or backed."""
     matrices = {} if data.X is None else {"X": data.X}
     matrices |= {str(name): data.layers[name] for name in data.layers}
-    return Table("the AnnData object", data.obs, _names(data.var_names), matrices)
+    obsm = {str(name): partial(data.obsm.__getitem__, name) for name in data.obsm}
+    return Table("the AnnData object", data.obs, _names(data.var_names), matrices, obsm)
 
 
 @contextmanager
@@ -154,7 +158,8 @@ def _of_file(path: Path, file: h5py.File) -> Table:
     elements = {"X": file["X"]} if "X" in file else {}
     elements |= {name: file["layers"][name] for name in file.get("layers", ())}
     matrices = {name: _lazily(element) for name, element in elements.items() if not _is_null(element)}
-    return Table(str(path), read_elem(file["obs"]), _names(read_elem(file["var"]).index), matrices)
+    obsm = {name: partial(read_elem, file["obsm"][name]) for name in file.get("obsm", ())}
+    return Table(str(path), read_elem(file["obs"]), _names(read_elem(file["var"]).index), matrices, obsm)
 
 
 def _lazily(element: h5py.Dataset | h5py.Group) -> Any:

@@ -11,8 +11,12 @@ from streamsample.geometry import resolve
 from streamsample.stream import CountStream
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from scipy.sparse import csr_matrix
+
+    from streamsample.designs import Design
+    from streamsample.parameters import Names
 
 DENSE_NBYTES = 64 * 2**20  # of the rows that are looked at together
 
@@ -24,16 +28,29 @@ def to_anndata(counts: Counts, samples: Any) -> AnnData:
 
     _, ncells, nfeatures = counts.shape
     cells, features = counts.names
-    obs = pd.DataFrame(index=_index(cells, counts.selection.cells))
+    obs, obsm = pd.DataFrame(index=_index(cells, counts.selection.cells)), {}
     if isinstance(counts, CountStream):
         of, chosen, names = counts.posterior.cells, counts.selection.cells, counts.posterior.facts.group_names
         group = of.group[chosen]
         obs["size_factor"] = of.size_factor[chosen]
+        if of.design is not None:
+            obsm["design"] = _frame(of.design.take(chosen), obs.index, counts.posterior.facts.covariate_names)
         obs["group"] = pd.Categorical((np.arange(group.max() + 1).astype(str) if names is None else names)[group])
     var = pd.DataFrame(index=_index(features, counts.selection.features))
     positions = resolve(samples, len(counts), "sample")
     layers = {f"ppc_{counts.selection.samples[s]}": _sparse(counts, int(s)) for s in positions}
-    return AnnData(obs=obs, var=var, layers=layers, shape=None if layers else (ncells, nfeatures))
+    return AnnData(obs=obs, var=var, obsm=obsm, layers=layers, shape=None if layers else (ncells, nfeatures))
+
+
+def _frame(design: Design, cells: pd.Index[str], names: Names | None) -> Any:
+    """Write a design as a DataFrame where its columns have names, sparse ones and others as a matrix."""
+    from pandas import DataFrame
+    from scipy.sparse import csr_matrix
+
+    if design.dense is None:
+        indptr, indices, data = design.rows()
+        return csr_matrix((data, indices, indptr), shape=design.shape)
+    return design.dense if names is None else DataFrame(design.dense, index=cells, columns=names.tolist())
 
 
 def _index(names: Any, positions: Any) -> list[str]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsample.array_source import ArraySource
 from streamsample.cells import Origin, make_cells
 from streamsample.errors import PosteriorError
 from streamsample.interop.foreign_cells import Described, describe_cells
-from streamsample.parameters import ArraySource, Names, list_names, names_array
+from streamsample.parameters import Names, list_names, names_array
 from streamsample.posterior import Posterior
 
 if TYPE_CHECKING:
@@ -60,18 +61,15 @@ def read_torch(
     """
     samples, names = _load(Path(path))
     mu, phi, alpha = _tensors(samples, str(path))
-    _, ngroups, nfeatures = alpha.shape
-    if names is not None and names.size != nfeatures:
-        raise PosteriorError(f"{path} names {names.size} features, its draws have {nfeatures}")
+    if names is not None and names.size != mu.shape[1]:
+        raise PosteriorError(f"{path} names {names.size} features, its draws have {mu.shape[1]}")
     if for_cells is None:
         if n_cells is None:
             raise PosteriorError(f"{path} does not say which cells it is for; give for_cells= or n_cells=")
         found = Described(make_cells(None, None, n_cells, None), Origin(), names, None)
     else:
-        found = describe_cells(
-            for_cells, nfeatures, ngroups,
-            feature_names=names, group_key=group_key, sum_factor_key=sum_factor_key, layer=layer,
-        )  # fmt: skip
+        facts = ArraySource(mu, phi, alpha, names).facts()
+        found = describe_cells(for_cells, facts, group_key=group_key, sum_factor_key=sum_factor_key, layer=layer)
     fitted = _leave_out_nan(mu, phi, alpha, found.feature_names)
     draws = ArraySource(mu, phi, alpha, found.feature_names, found.group_names, fitted)
     return Posterior(draws, found.cells, found.origin)

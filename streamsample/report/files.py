@@ -39,8 +39,9 @@ def file_facts(path: Path) -> Facts:
     known = {"path": str(path), "nbytes": path.stat().st_size}
     if is_virtual(path):
         stream = open_virtual(path)
-        selection = stream.selection.to_json()
-        return {"kind": "virtual", **known, "shape": stream.shape, "seed": stream.seed, "selection": selection}
+        version = stream.posterior.facts.stream_version
+        seen = {"shape": stream.shape, "seed": stream.seed, "stream_version": version}
+        return {"kind": "virtual", **known, **seen, "selection": stream.selection.to_json()}
     return {"kind": "posterior", **known, **_posterior(Posterior.open(path))}
 
 
@@ -66,6 +67,10 @@ def _posterior(posterior: Posterior) -> Facts:
         "shape": posterior.shape,
         "groups": facts.ngroups,
         "group_names": None if facts.group_names is None else facts.group_names.tolist(),
+        "covariates": facts.ncovariates,
+        "covariate_names": None if facts.covariate_names is None else facts.covariate_names.tolist(),
+        "zero_inflated": facts.zero_inflated,
+        "stream_version": facts.stream_version,
         "unfitted_features": int((~posterior.fitted).sum()),
         "cell_names": posterior.cells.names is not None,
         "feature_names": facts.feature_names is not None,

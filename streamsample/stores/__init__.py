@@ -32,6 +32,8 @@ class OutputFacts:
     """Of the stream."""
     complete: bool
     """Whether every count is there."""
+    stream_version: int
+    """Which definition of the stream they follow."""
     posterior_digest: str
     """Which posterior they were made from."""
     nbytes: int
@@ -122,6 +124,7 @@ def _facts(path: Path, manifest: Manifest, nbytes: int, written: float, nslabs: 
         dtype=manifest.dtype,
         seed=manifest.seed,
         complete=manifest.complete,
+        stream_version=manifest.stream_version,
         posterior_digest=manifest.posterior_digest,
         nbytes=nbytes,
         bytes_a_count=round(nbytes / ncounts, 4) if manifest.complete else None,

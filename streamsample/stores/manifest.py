@@ -11,7 +11,6 @@ from streamsample.errors import StoreError
 from streamsample.geometry import Selection, Shape, Slab
 from streamsample.overflow import DTYPES
 from streamsample.stores.checksums import CHECKSUM, HASHERS
-from streamsample.stream import STREAM_VERSION
 
 FORMAT = "streamsample-counts-1"
 
@@ -38,7 +37,7 @@ class Manifest:
     """Samples, cells and features, as indices into the posterior."""
     dtype: str
     """``uint8``, ``uint16`` or ``uint32``."""
-    stream_version: int = STREAM_VERSION
+    stream_version: int = 1
     """Which definition of the stream the counts follow."""
     streamsample_version: str = __version__
     """Version of the program that wrote the file."""

@@ -17,6 +17,7 @@ from pyro.infer.autoguide import AutoDiagonalNormal, AutoNormal
 from streamsample.errors import FitError
 from streamsample.fit.any_model import draw_posterior
 from streamsample.parameters import Parameters
+from tests.posteriors import listed
 
 N, T, C = 30, 4, 2
 GROUP = torch.arange(N) % C
@@ -211,9 +212,9 @@ def nested() -> None:
         pyro.sample("y", Explosive(torch.ones(2, 3, 4), logits=torch.zeros(2, 3, 4)))
 
 
-def inflated() -> None:
-    gate = torch.tensor(0.1)
-    pyro.sample("y", dist.ZeroInflatedNegativeBinomial(torch.ones(()), logits=torch.zeros(()), gate=gate))
+def inflated_binomial() -> None:
+    law = dist.Binomial(torch.tensor(3), torch.tensor(0.5))
+    pyro.sample("y", dist.ZeroInflatedDistribution(law, gate=torch.tensor(0.1)))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def inflated() -> None:
         ),
         (normal, "the observation 'y' is Normal; one observation site is supported"),
         (nested, "the observation 'y' is in nested plates a, b, c; "),
-        (inflated, "is ZeroInflatedNegativeBinomial; "),
+        (inflated_binomial, "the observation 'y' is ZeroInflatedDistribution; one observation site is supported"),
     ],
 )
 def test_other_observations_are_refused(run: Any, message: str) -> None:
@@ -240,6 +241,70 @@ def test_other_observations_are_refused(run: Any, message: str) -> None:
     assert "plates of cells and features" in str(error.value)
 
 
+class ExplosiveZeros(dist.ZeroInflatedNegativeBinomial):
+    """Zero-inflated counts that nobody may draw."""
+
+    sample = log_prob = __call__ = Explosive.explode
+
+
+LATE = torch.linspace(-1.0, 1.0, N)
+
+
+def log_linear(inflated: bool = True) -> None:
+    """An intercept and a slope for each feature, and, unless it is left out, a gate for each."""
+    with pyro.plate("features", T, dim=-1):
+        base, slope = (pyro.sample(name, dist.Normal(0.0, 1.0)) for name in ("base", "slope"))
+        phi = pyro.sample("phi", dist.LogNormal(0.0, 1.0))
+        gate = pyro.sample("gate", dist.Beta(1.0, 1.0)) if inflated else None
+        with pyro.plate("cells", N, dim=-2):
+            logits = base + slope * LATE[:, None] - phi.log()
+            law = Explosive(phi, logits=logits) if gate is None else ExplosiveZeros(phi, logits=logits, gate=gate)
+            pyro.sample("y", law, obs=torch.ones(N, T))
+
+
+COEFFICIENTS: dict[str, Any] = {
+    "phi": "phi",
+    "beta": lambda sites: torch.stack([sites["base"], sites["slope"]]),
+    "design": np.stack([np.ones(N), LATE], axis=1),
+    "covariate_names": ["intercept", "late"],
+}
+
+
+def latents_of(*names: str) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return {name: torch.rand(12, T, generator=generator) for name in names}
+
+
+def test_coefficients_and_zero_inflation_are_sites_too() -> None:
+    latents = latents_of("base", "slope", "phi", "gate")
+    found = draw_posterior(log_linear, latents, (), 12, zero_inflation="gate", **COEFFICIENTS)
+    assert found.shape == (12, N, T)
+    assert listed(found.facts.covariate_names) == ["intercept", "late"]
+    block = found.read(np.arange(12))
+    assert (block.mu == 1).all()
+    np.testing.assert_array_equal(block.beta, torch.stack([latents["base"], latents["slope"]], 1))
+    np.testing.assert_array_equal(block.zero_inflation, latents["gate"])
+
+
+def test_zero_inflated_poisson_counts_need_no_total() -> None:
+    def poisson() -> None:
+        rate = pyro.sample("rate", dist.Gamma(1.0, 1.0).expand([T]).to_event(1))
+        pyro.sample("y", dist.ZeroInflatedPoisson(rate, gate=torch.tensor(0.25)).to_event(1), obs=torch.ones(T))
+
+    found = draw_posterior(poisson, latents_of("rate"), (), 12, mu="rate", zero_inflation=0.25, n_cells=1)
+    block = found.read(np.arange(12))
+    assert np.isposinf(block.phi).all()
+    np.testing.assert_array_equal(block.zero_inflation, np.full((12, T), 0.25))
+
+
+def test_zero_inflation_is_asked_for_where_it_is_and_only_there() -> None:
+    latents = latents_of("base", "slope", "phi", "gate")
+    with pytest.raises(FitError, match="the observation 'y' is zero-inflated; give zero_inflation=, the site of its"):
+        draw_posterior(log_linear, latents, (), 12, **COEFFICIENTS)
+    with pytest.raises(FitError, match="the observation 'y' is not zero-inflated; leave zero_inflation= out"):
+        draw_posterior(lambda: log_linear(False), latents, (), 12, zero_inflation="gate", **COEFFICIENTS)
+
+
 def late() -> None:
     mu = pyro.sample("mu", dist.Gamma(1.0, 1.0))
     y = pyro.sample("y", Explosive(mu, logits=mu))
@@ -252,6 +317,8 @@ def late() -> None:
         ({"mu": "after", "phi": "mu"}, "the model has no site 'after' before its observation"),
         ({"mu": lambda s: s["no"], "phi": "mu"}, "the model has no site 'no' before its observation"),
         ({"mu": "mu"}, "phi= is missing"),
+        ({"phi": "mu"}, "mu= is missing"),
+        ({"phi": "mu", "beta": lambda _: torch.ones(3)}, r"beta of one sample has shape \(3,\), it needs \[K, T\] or"),
         ({"mu": lambda _: torch.ones(2, 2), "phi": "mu"}, r"mu of one sample has shape \(2, 2\), it needs \[T\]"),
         ({"mu": "mu", "phi": "mu", "alpha": lambda _: torch.ones(3)}, r"alpha of one sample has shape \(3,\)"),
         ({"mu": lambda _: torch.ones(2), "phi": lambda _: torch.ones(3)}, "have 2 and 3 features"),

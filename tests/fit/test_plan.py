@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from streamsample.budget import Budget, Statement
 from streamsample.errors import BudgetError
 from streamsample.fit import device as devices
+from streamsample.fit.memory import FIT_ON_DEVICE, FitFacts
 from streamsample.fit.plan import LEAST_CELLS, MOST_DRAWS, FitPlan, decide
-from streamsample.memory_model import FIT_ON_DEVICE, FitFacts
 from streamsample.units import GIB, MIB
 
 ATLAS = FitFacts(ncells=21_761, nfeatures=28_868, ngroups=2, nsamples=1000, nnz=60_000_000, npairs=1_000_000)

@@ -9,15 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from streamsample.posterior import Posterior
+
 FALSE_ALARMS = 1e-4
 """Of one call of `check_agreement`, over all its comparisons."""
+
+
+def law_means(posterior: Posterior) -> NDArray[np.float64]:
+    """(S, N, T) means that a posterior stands for, before zero inflation."""
+    block = posterior.read(np.arange(posterior.shape[0]))
+    cells = posterior.cells
+    means = block.mu[:, None] * block.alpha[:, cells.group] * cells.size_factor[:, None]
+    if cells.design is None or block.beta is None:
+        return means
+    return np.asarray(means * np.exp(np.einsum("nk,skt->snt", cells.design.to_array(), block.beta)))
 
 
 def check_agreement(ours: Any, theirs: Any, means: Any) -> None:
     """Compare means, variances and zero fractions of each feature.
 
     Both (S, N, T) are drawn with the same parameters, so that the difference of any statistic has mean 0 everywhere;
-    `means` are the means of the law.
+    `means` are what variances are taken around: about the means of the law.
     """
     nfeatures = means.shape[-1]
     statistics: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {

@@ -72,8 +72,8 @@ def test_another_definition_of_the_stream_is_refused(
     posterior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("virtual", posterior, "-o", tmp_path / "v.h5")
-    monkeypatch.setattr("streamsample.virtual.STREAM_VERSION", 99)
-    with pytest.raises(ss.errors.StoreError, match="stands for counts of stream version 1; this program makes 99"):
+    monkeypatch.setattr("streamsample.virtual.STREAM_VERSIONS", (98, 99))
+    with pytest.raises(ss.errors.StoreError, match="counts of stream version 1; this program makes 98 to 99"):
         ss.open(tmp_path / "v.h5")
 
 
