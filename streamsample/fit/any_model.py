@@ -54,15 +54,18 @@ def draw_posterior(
     """Draw the parameters of a Pyro model's counts; the counts themselves are never drawn, nor their density computed.
 
     The model runs on the draws of its latent sites until it has what is asked for, and is left before its observation;
-    where only latent sites are asked for it does not run at all. Memory does not depend on the number of cells, unless
-    the model, or its guide, makes something of their size before that.
+    where only latent sites are asked for it does not run at all. Which law the counts have is told by a run on tensors
+    without values, also of those that the model has brought along. Memory does not depend on the number of cells,
+    unless the model, or its guide, makes something of their size before that, or the model needs values to run at all
+    (one that reads a number off a tensor): then that run is on one draw, of the size of its data.
 
     Parameters
     ----------
     model
         Pyro model with one observation site: NegativeBinomial, GammaPoisson or Poisson, or one of them zero-inflated.
     guide_or_mcmc
-        Its fitted guide, its MCMC, or a dict of draws (S, ...).
+        Its fitted guide, its MCMC, or a dict of draws (S, ...). A guide of Pyro that was never called in this process
+        runs the model once, to see its sites; counts are not drawn there either.
     args, kwargs
         What model and guide are called with.
     nsamples

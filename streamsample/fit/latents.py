@@ -14,6 +14,7 @@ from pyro.poutine.util import site_is_subsample
 from streamsample.errors import FitError
 from streamsample.fit.draw import BLOCK
 from streamsample.fit.replay import Draws
+from streamsample.fit.unexecuted import counts_unexecuted
 from streamsample.geometry import IndexArray
 
 Blocks = Callable[[int], Draws]
@@ -48,7 +49,7 @@ def latent_blocks(
         return _chosen(guide_or_mcmc, nsamples)
 
     def block(number: int) -> Draws:
-        with _seeded(seed, number), torch.no_grad():
+        with _seeded(seed, number), torch.no_grad(), counts_unexecuted():
             runs = [_run(guide_or_mcmc, args, kwargs) for _ in range(BLOCK)]
         return {name: torch.stack([run[name] for run in runs]) for name in runs[0]}
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import pyro
 import pyro.distributions as dist
-import torch
 
 from streamsample.errors import FitError
 from streamsample.fit.replay import Draws, Replay
+from streamsample.fit.valueless import on_meta, parameters_kept, valueless
 
 FAMILIES = (dist.NegativeBinomial, dist.GammaPoisson, dist.Poisson)
 
@@ -34,8 +33,8 @@ class Observed(NamedTuple):
 def observed_site(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], latents: Draws) -> Observed | None:
     """Tell the law of a model's observation; None if it has no such site (its likelihood may be a ``pyro.factor``).
 
-    The model runs to its end on tensors without values (of the device ``meta``), so nothing of the data's size is made;
-    one that needs values runs on one draw. Its observation is never executed.
+    The model runs to its end on tensors without values (of the device ``meta``), its own among them, so nothing of the
+    data's size is made; one that needs values runs on one draw. Its observation is never executed.
 
     Raises
     ------
@@ -48,8 +47,7 @@ def observed_site(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
         named = ", ".join(f"{site['name']} ({type(fn).__name__})" for site, fn in zip(sites, laws, strict=True))
         raise FitError(f"the model has {len(sites)} observation sites, {named}; {SUPPORTED}")
     for site, law in zip(sites, laws, strict=True):
-        zero_inflated = isinstance(law, dist.ZeroInflatedDistribution)
-        counts = _base(law.base_dist) if zero_inflated else law
+        zero_inflated, counts = isinstance(law, dist.ZeroInflatedDistribution), _counts(law)
         if not isinstance(counts, FAMILIES):
             raise FitError(f"the observation {site['name']!r} is {type(law).__name__}; {SUPPORTED}")
         plates = [frame.name for frame in site["cond_indep_stack"]]
@@ -62,23 +60,22 @@ def observed_site(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
 def _sites(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], latents: Draws) -> list[dict[str, Any]]:
     """Messages of the observation sites."""
     try:
-        with pyro.validation_enabled(False), torch.device("meta"):
-            there = {name: value.to("meta") for name, value in latents.items()}
-            positional, named = _on_meta(args), {name: _on_meta(value) for name, value in kwargs.items()}
-            return Replay(there).run(lambda: model(*positional, **named)).observations
+        with valueless():
+            positional, named = on_meta(args), on_meta(dict(kwargs))
+            return Replay(on_meta(latents)).run(lambda: model(*positional, **named)).observations
     except Exception:  # whatever a model makes of tensors without values
-        return Replay(latents).run(lambda: model(*args, **kwargs)).observations
+        with parameters_kept():
+            return Replay(latents).run(lambda: model(*args, **kwargs)).observations
 
 
-def _on_meta(value: Any) -> Any:
-    """Shapes and types of tensors, in tuples, lists and dicts too."""
-    if isinstance(value, torch.Tensor):
-        return value.to("meta")
-    if isinstance(value, tuple | list):
-        return type(value)(_on_meta(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _on_meta(item) for key, item in value.items()}
-    return value
+def is_count(site: Any) -> bool:
+    """Tell whether a distribution is one of counts."""
+    return isinstance(_counts(_base(site)), FAMILIES)
+
+
+def _counts(law: Any) -> Any:
+    """Distribution beneath zero inflation."""
+    return _base(law.base_dist) if isinstance(law, dist.ZeroInflatedDistribution) else law
 
 
 def _base(site: Any) -> Any:

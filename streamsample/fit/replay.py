@@ -91,7 +91,8 @@ class Replayer:
     """Values of sites for blocks of draws, together where the model is seen to allow it, else one by one.
 
     Whether a model may be run on several draws at once can't be read off it: one that sums over a whole tensor gives
-    something else then, and no error. So both ways are tried on the first block.
+    something else then, and no error. So both ways are tried on the first block whose draws differ in every site: on
+    equal ones, of a chain that is stuck, a mean over samples and features looks like one over features.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ class Replayer:
         self._model = model
         self._wanted = tuple(wanted)
         self._nesting: int | None = None
+        self._shapes: dict[str, torch.Size] = {}
         self._together: bool | None = None
 
     def __call__(self, latents: Draws) -> Draws:
@@ -122,7 +124,7 @@ class Replayer:
         if self._together:
             return found | self._at_once(latents, derived)
         apart = self._one_by_one(latents, derived)
-        if self._together is None:
+        if self._together is None and all(_differ(value) for value in latents.values()):
             self._together = self._agree(latents, derived, apart)
             return self(latents)  # by the way that all other blocks will go
         return found | apart
@@ -140,17 +142,14 @@ class Replayer:
                     )
             runs.append(replay)
         self._nesting = runs[0].nesting
+        self._shapes = {name: runs[0].kept[name].shape for name in derived}
         return {name: torch.stack([replay.kept[name] for replay in runs]) for name in derived}
 
     def _at_once(self, latents: Draws, derived: list[str]) -> Draws:
-        """Run the model once, plates' dimensions of length 1 dropped."""
+        """Run the model once, and give the values the shape that those of one sample have."""
         kept = Replay(latents, derived, self._nesting).run(self._model).kept
-        return {name: kept[name].flatten(0, self._extra(kept[name])) for name in derived}
-
-    def _extra(self, value: torch.Tensor) -> int:
-        """Number of leading axes of length 1 after the first."""
-        shape = list(value.shape[1:])
-        return next((i for i, size in enumerate(shape) if size != 1), len(shape))
+        nsamples = len(next(iter(latents.values())))
+        return {name: kept[name].reshape(nsamples, *self._shapes[name]) for name in derived}
 
     def _agree(self, latents: Draws, derived: list[str], apart: Draws) -> bool:
         """Tell whether both ways give the same."""
@@ -158,8 +157,9 @@ class Replayer:
             together = self._at_once(latents, derived)
         except (RuntimeError, ValueError, IndexError, TypeError, KeyError):  # whatever a model makes of one axis more
             return False
-        return all(
-            together[name].numel() == apart[name].numel()
-            and torch.allclose(together[name].reshape(apart[name].shape), apart[name], rtol=RTOL, equal_nan=True)
-            for name in derived
-        )
+        return all(torch.allclose(together[name], apart[name], rtol=RTOL, equal_nan=True) for name in derived)
+
+
+def _differ(values: torch.Tensor) -> bool:
+    """Tell whether draws (B, ...) differ by so much that mixing them up is seen."""
+    return not torch.allclose(values.double(), values[:1].double(), rtol=10 * RTOL, atol=0.0, equal_nan=True)

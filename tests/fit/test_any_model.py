@@ -13,9 +13,11 @@ import pytest
 import torch
 from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide import AutoDiagonalNormal, AutoNormal
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from streamsample.errors import FitError
 from streamsample.fit.any_model import draw_posterior
+from streamsample.fit.replay import Replay, Replayer
 from streamsample.parameters import Parameters
 from tests.posteriors import listed
 
@@ -75,6 +77,16 @@ def test_the_observation_never_executes(guide: AutoNormal) -> None:
         model(GROUP)
 
 
+def test_a_guide_that_was_never_called_executes_no_observation_either() -> None:
+    for hidden in (["y"], []):
+        fresh = AutoNormal(pyro.poutine.block(model, hide=hidden), init_scale=0.3)
+        found = draw_posterior(model, fresh, (GROUP, None), 20, **SITES, n_cells=N, group=GROUP.numpy())
+        assert found.shape == (20, N, T)
+        assert set(fresh.prototype_trace.nodes) >= {"log_mu", "spread", "other"}
+    with pytest.raises(AssertionError, match="was executed"):
+        AutoNormal(pyro.poutine.block(model, hide=["y"]))(GROUP, None)
+
+
 def test_draws_are_the_guides(guide: AutoNormal) -> None:
     """Means of 2,000 draws of each parameter, 16 comparisons at a false-alarm rate of 1e-4 in all (4.7 deviations)."""
     found = draw_posterior(model, guide, (GROUP,), 2000, **SITES, n_cells=1).read(np.arange(2000))
@@ -118,6 +130,83 @@ def test_nothing_of_the_cells_size_is_made(guide: AutoNormal) -> None:
     assert found.digest() == draw_posterior(model, guide, (GROUP,), 40, **SITES, n_cells=1).digest()
 
 
+class Made(TorchDispatchMode):
+    """Notes how many numbers the tensors have that are made elsewhere than on ``meta``."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for value in found if isinstance(found, tuple | list) else [found]:
+            if isinstance(value, torch.Tensor) and not value.is_meta:
+                Made.largest = max(Made.largest, value.numel())
+        return found
+
+
+MANY = 500
+DEPTH = torch.rand(MANY, generator=torch.Generator().manual_seed(3)) + 0.5
+
+
+class Scaled(torch.nn.Module):
+    """Means by a layer of a network, with parameters and a buffer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(1, T)
+        self.register_buffer("depth", DEPTH)
+
+    def forward(self, mu: torch.Tensor) -> torch.Tensor:
+        return mu * torch.nn.functional.softplus(self.linear(self.depth[:, None]))  # type: ignore[no-any-return]
+
+
+NET = Scaled()
+
+
+def with_a_network(mu: torch.Tensor) -> torch.Tensor:
+    pyro.module("net", NET)
+    return NET(mu)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("means", [lambda mu: mu * DEPTH[:, None], with_a_network], ids=["closure", "network"])
+def test_what_a_model_has_brought_along_makes_nothing_of_the_cells_size(means: Any) -> None:
+    def closed() -> None:
+        with pyro.plate("features", T, dim=-1):
+            mu, phi = (pyro.sample(name, dist.LogNormal(0.0, 1.0)) for name in ("mu", "phi"))
+            weight = pyro.param("weight", lambda: torch.ones(T))
+            with pyro.plate("cells", MANY, dim=-2):
+                mean = means(mu) * weight
+                total = phi + torch.zeros(T, device=DEPTH.device)
+                pyro.sample("y", Explosive(total, logits=mean.log() - phi.log()))
+
+    draws = {name: torch.rand(8, T, generator=RNG) for name in ("mu", "phi")}
+    Made.largest = 0
+    with Made():
+        found = draw_posterior(closed, draws, (), 8, mu="mu", phi="phi", n_cells=1)
+    assert found.shape == (8, 1, T)
+    assert Made.largest < MANY
+    assert list(pyro.get_param_store()) == []  # what a model has put there on meta would break its next run
+    assert NET.linear.weight.device.type == "cpu"
+    Made.largest = 0
+    with Made():  # the check sees them
+        Replay({name: value[0] for name, value in draws.items()}).run(closed)
+    assert Made.largest == MANY * T
+
+
+def test_a_run_without_values_reads_parameters_and_leaves_them_alone() -> None:
+    pyro.param("rate", torch.full((T,), 2.0), constraint=dist.constraints.positive)
+
+    def stored() -> None:
+        phi = pyro.sample("phi", dist.Gamma(1.0, 1.0).expand([T]).to_event(1))
+        mu = pyro.deterministic("mu", pyro.param("rate") * phi)
+        pyro.sample("y", Explosive(phi, logits=(mu * pyro.param("late", torch.ones(T))).log()).to_event(1))
+
+    draws = {"phi": torch.rand(8, T, generator=RNG)}
+    block = draw_posterior(stored, draws, (), 8, mu="mu", phi="phi", n_cells=1).read(np.arange(8))
+    np.testing.assert_allclose(block.mu, 2 * draws["phi"], rtol=1e-6)
+    assert list(pyro.get_param_store()) == ["rate"]
+    assert pyro.param("rate").tolist() == [2.0] * T
+
+
 RNG = torch.Generator().manual_seed(1)
 LATENTS = {"x": torch.rand(80, T, generator=RNG), "z": torch.rand(80, generator=RNG)}
 
@@ -156,6 +245,45 @@ def test_samples_run_together_only_where_that_changes_nothing(together: bool) ->
     np.testing.assert_array_equal(block.phi, x)
     # One run finds the observation; the first block runs both ways, the other nine once or eight times each.
     assert runs == 1 + (8 + 1 + 10 if together else 8 + 1 + 8 * 10)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_site_has_the_shape_that_it_has_in_one_sample(together: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> None:
+        with pyro.plate("features", T, dim=-1):
+            x = pyro.sample("x", dist.Gamma(1.0, 1.0))
+            row = pyro.deterministic("row", x[..., None, :] + 1)
+            pyro.deterministic("alone", row[..., :1, :1])
+            with pyro.plate("cells", N, dim=-2):
+                pyro.sample("y", Explosive(torch.ones(T), logits=x.log()))
+
+    seen = set()
+
+    def first(sites: Any) -> torch.Tensor:
+        seen.add((sites["row"].shape, sites["alone"].shape))
+        return sites["row"][0] * sites["alone"][0, 0]  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Replayer, "_agree", lambda *_: together)
+    runs, block = runs_of(run, mu="x", phi=first)
+    assert seen == {((1, T), (1, 1))}
+    x = LATENTS["x"].numpy()
+    np.testing.assert_allclose(block.phi, (x + 1) * (x[:, :1] + 1), rtol=1e-6)
+    assert (runs < 30) == together
+
+
+def test_draws_of_a_chain_that_is_stuck_decide_nothing() -> None:
+    """Divided by the mean of everything: on equal draws that is the mean of each."""
+
+    def run() -> None:
+        x = pyro.sample("x", dist.Gamma(1.0, 1.0).expand([T]).to_event(1))
+        m = pyro.deterministic("m", x / x.mean())
+        pyro.sample("y", Explosive(torch.ones(T), logits=m.log()).to_event(1))
+
+    x = LATENTS["x"].clone()
+    x[:10] = x[0]
+    x[10:24] = x[0] * (1 + 1e-6 * torch.arange(14)[:, None])  # nor do draws that differ by less than is compared
+    block = draw_posterior(run, {"x": x}, (), 80, mu="m", phi="x", n_cells=1).read(np.arange(80))
+    np.testing.assert_allclose(block.mu, x / x.mean(-1, keepdim=True), rtol=1e-6)
 
 
 def test_latent_sites_alone_need_no_run() -> None:
