@@ -169,11 +169,13 @@ class Counts(ABC):
         chains: int = 1,
         observed: Any = None,
         posterior: Posterior | None = None,
+        layer: str | None = None,
     ) -> xarray.DataTree:
         """View as the tree of groups that ArviZ works with, lazily.
 
         Group ``posterior_predictive`` holds ``counts``, ``observed_data`` the observed ones under the same name, and
-        ``constant_data`` the size factors, groups and design of the cells.
+        ``constant_data`` the size factors, groups and design of the cells. Counts are of a signed type (int32, or int64
+        for uint32), which ArviZ's plots ask for.
 
         Parameters
         ----------
@@ -183,19 +185,23 @@ class Counts(ABC):
             Chains, of equal length, that the samples are of, one after the other.
         observed
             Observed counts: an AnnData object, the path of an ``.h5ad`` file (both joined by name), or an array (N, T).
+            They are read when they are asked for, and checked to be counts.
         posterior
             Whose cells ``constant_data`` describes; a stream has one, a file has not.
+        layer
+            Layer of the AnnData that holds the counts; if left out, the fit's, or ``X`` where that one is not there and
+            ``X`` holds counts, or no posterior tells of a fit.
 
         Raises
         ------
         SelectionError
             If the samples do not divide into the chains.
         DataError
-            If observed counts do not fit.
+            If observed counts do not fit, have names that occur twice, or are no counts.
         """
         from streamsample.interop.datatree import to_datatree
 
-        return to_datatree(self, tuple(sample_dims), chains, observed, posterior)
+        return to_datatree(self, tuple(sample_dims), chains, observed, posterior, layer)
 
     def to_anndata(self, samples: Any = (0,)) -> AnnData:
         """Copy some samples into an `anndata.AnnData`, as sparse layers ``ppc_0``, ``ppc_7``...

@@ -66,6 +66,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(matplotlib.style, "core", matplotlib.style, raising=False)  # see test_views
     warnings.simplefilter("ignore", PendingDeprecationWarning)
+    warnings.filterwarnings("ignore", r"\*c\* argument looks like a single numeric RGB")
     mpl.use("agg")
     import arviz_base
     import arviz_plots

@@ -139,14 +139,14 @@ def read_counts(
             rows = rows[numbers - n0]
         if features is not None:
             rows = rows[:, features]
-        blocks.append(_checked(table, layer, rows, numbers, features))
+        blocks.append(checked(table, layer, rows, numbers, features))
     return sparse.vstack(blocks, format="csr")
 
 
-def _checked(
+def checked(
     table: Table, layer: str | None, values: Any, rows: IndexArray, columns: IndexArray | None
 ) -> sparse.csr_matrix:
-    """Check a block, with the table's own numbers and layers in the error."""
+    """Check a block of some rows and columns, with the table's own numbers and layers in the error."""
     what = f"{table.label}, {called(layer or 'X')}"
     return as_counts(values, what, rows=rows, columns=columns, remedy=lambda: _remedy(table, layer))
 
@@ -164,7 +164,7 @@ def totals(table: Table, layer: str | None, features: IndexArray | None = None) 
     sums = np.zeros(table.shape[0])
     for n0, rows in table.blocks(layer):
         numbers = np.arange(n0, n0 + rows.shape[0])
-        block = _checked(table, layer, rows if features is None else rows[:, features], numbers, features)
+        block = checked(table, layer, rows if features is None else rows[:, features], numbers, features)
         sums[numbers] = np.asarray(block.sum(axis=1)).ravel()
     return sums
 
@@ -197,14 +197,10 @@ def observed(
     with open_table(source) as table:
         layer = layer_like_the_fits(table, posterior, layer)
         features = feature_columns(table, posterior.facts.feature_names, nfeatures)
-        names = posterior.cells.names
-        if names is None:
-            if table.shape[0] != ncells:
-                raise DataError(
-                    f"{table.label} has {table.shape[0]} cells but the posterior has {ncells}, without names to join by"
-                )
+        if posterior.cells.names is None:
+            cell_rows(table, None, ncells)
             return read_counts(table, layer, None, features)
-        rows = _rows(table, names)
+        rows = cell_rows(table, posterior.cells.names, ncells)
         wanted = np.zeros(table.shape[0], dtype=bool)
         wanted[rows] = True
         found = read_counts(table, layer, wanted, features)
@@ -222,8 +218,20 @@ def feature_columns(table: Table, names: Names | None, nfeatures: int) -> IndexA
     return None
 
 
-def _rows(table: Table, names: Names) -> IndexArray:
-    """(N,) rows of the named cells."""
+def cell_rows(table: Table, names: Names | None, ncells: int) -> IndexArray:
+    """(N,) rows of a posterior's cells, joined by name; as they are where it has no names.
+
+    Raises
+    ------
+    DataError
+        If one is missing, a name of the table is not unique, or without names the numbers differ.
+    """
+    if names is None:
+        if table.shape[0] != ncells:
+            raise DataError(
+                f"{table.label} has {table.shape[0]} cells but the posterior has {ncells}, without names to join by"
+            )
+        return np.arange(ncells)
     check_unique(table.cells, table.label, "cell names", "obs_names_make_unique()")
     where = {str(name): n for n, name in enumerate(table.cells)}
     missing = [str(name) for name in names if str(name) not in where]

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def to_datatree(
-    counts: Counts, sample_dims: tuple[str, ...], chains: int, observed: Any, posterior: Posterior | None
+    counts: Counts,
+    sample_dims: tuple[str, ...],
+    chains: int,
+    observed: Any,
+    posterior: Posterior | None,
+    layer: str | None = None,
 ) -> xarray.DataTree:
     """Arrange counts, and what they are compared with, for ArviZ; see `Counts.to_datatree`."""
     import xarray
@@ -33,11 +38,11 @@ def to_datatree(
     labels = coordinates(counts)
     cells = {axis: (axis, labels[axis]) for axis in ("cell", "feature")}
     groups = {"posterior_predictive": _predictive(counts, sample_dims, chains, cells)}
-    if observed is not None:
-        array = variable(observed_counts(observed, counts), ("cell", "feature"))
-        groups["observed_data"] = xarray.Dataset({VARIABLE: array}, cells)
     if posterior is None and isinstance(counts, CountStream):
         posterior = counts.posterior
+    if observed is not None:
+        array = variable(observed_counts(observed, counts, posterior, layer), ("cell", "feature"))
+        groups["observed_data"] = xarray.Dataset({VARIABLE: array}, cells)
     if posterior is not None:
         groups["constant_data"] = xarray.Dataset(_constant(posterior, counts), _named(posterior, cells["cell"]))
     for group in groups.values():
@@ -52,16 +57,22 @@ def _predictive(counts: Counts, sample_dims: tuple[str, ...], chains: int, cells
     nsamples = len(counts)
     if len(sample_dims) == 1:
         lengths: tuple[int, ...] = (nsamples,)
-        array = of_counts(counts)
+        array = _signed(of_counts(counts))
     elif len(sample_dims) == 2:
         if chains < 1 or nsamples % chains:
             raise SelectionError(f"{nsamples} samples do not divide into {chains} chains of equal length; give chains=")
         lengths = chains, nsamples // chains
-        array = _by_chain(of_counts(counts), lengths)
+        array = _by_chain(_signed(of_counts(counts)), lengths)
     else:
         raise SelectionError(f"sample_dims is {sample_dims}; give two names, such as ('chain', 'draw'), or one")
     labels = {dim: (dim, np.arange(length)) for dim, length in zip(sample_dims, lengths, strict=True)}
     return xarray.Dataset({VARIABLE: variable(array, (*sample_dims, "cell", "feature"))}, {**labels, **cells})
+
+
+def _signed(array: Outer) -> Outer:
+    """Counts in a signed type that holds them: ArviZ's plots of counts take differences, and refuse other types."""
+    dtype = np.dtype(np.int64 if array.dtype.itemsize > 2 else np.int32)
+    return Outer(array.shape, dtype, lambda key: array[key].astype(dtype))
 
 
 def _by_chain(array: Outer, lengths: tuple[int, ...]) -> Outer:

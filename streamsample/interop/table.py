@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
 from streamsample.errors import DataError
 from streamsample.parameters import Names, names_array
@@ -48,6 +49,11 @@ class Table:
         """Sizes ``(N, T)``."""
         return len(self.obs), self.features.size
 
+    @property
+    def block_rows(self) -> int:
+        """Rows that are looked at together, a few MiB."""
+        return max(1, _BLOCK_ELEMENTS // max(1, self.shape[1]))
+
     def matrix(self, layer: str | None) -> Any:
         """Return the counts of a layer, of ``X`` for None.
 
@@ -67,10 +73,8 @@ class Table:
         matrix = self.matrix(layer)
         if getattr(matrix, "format", None) == "csc":  # rows of a column store: all of it or a scan for each block
             matrix = (matrix.to_memory() if hasattr(matrix, "to_memory") else matrix).tocsr()
-        ncells, nfeatures = self.shape
-        step = max(1, _BLOCK_ELEMENTS // max(nfeatures, 1))
-        for n0 in range(0, ncells, step):
-            yield n0, matrix[n0 : n0 + step]
+        for n0 in range(0, self.shape[0], self.block_rows):
+            yield n0, matrix[n0 : n0 + self.block_rows]
 
     def positions(self, features: Names) -> Any:
         """(T,) columns of the named features.
@@ -101,8 +105,25 @@ def check_unique(names: Names, label: str, what: str, remedy: str) -> None:
         )
 
 
+def array_table(values: Any, label: str, shape: tuple[int, int]) -> Table:
+    """Look at a dense or sparse array (N, T) without names.
+
+    Raises
+    ------
+    DataError
+        If it has another shape.
+    """
+    from pandas import DataFrame
+
+    array: Any = values if hasattr(values, "shape") else np.asarray(values)
+    if tuple(array.shape) != shape:
+        raise DataError(f"{label} have shape {tuple(array.shape)}; they need {shape}")
+    rows = array.tocsr() if sparse.issparse(array) and array.format != "csc" else array
+    return Table(label, DataFrame(index=range(shape[0])), np.arange(shape[1]).astype(np.str_), {"X": rows}, {})
+
+
 @contextmanager
-def open_table(source: str | os.PathLike[str] | AnnData) -> Iterator[Table]:
+def open_table(source: str | os.PathLike[str] | AnnData | Table) -> Iterator[Table]:
     """Open an AnnData object, or an ``.h5ad`` file of which only what is asked for is read.
 
     Raises
@@ -111,7 +132,7 @@ def open_table(source: str | os.PathLike[str] | AnnData) -> Iterator[Table]:
         If there is no such file, or it is not an AnnData file.
     """
     if not isinstance(source, str | os.PathLike):
-        yield _of_object(source)
+        yield source if isinstance(source, Table) else _of_object(source)
         return
     path = Path(source)
     with _opened(path) as file:

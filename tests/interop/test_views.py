@@ -159,13 +159,28 @@ def test_what_does_not_fit_a_tree_is_one_line(stream: Watched, observed: anndata
         stream.to_datatree(("a", "b", "c"))
     with pytest.raises(DataError, match=r"observed counts have shape \(3, 3\); they need \(23, 10\)"):
         stream.to_datatree(observed=np.ones((3, 3)))
-    with pytest.raises(DataError, match=r"cell 'cell2' is not there \(1 of 23 are missing\)"):
+    with pytest.raises(DataError, match="lacks 1 of 23 cells, 'cell2' first"):
         stream.to_datatree(observed=observed[observed.obs_names != "cell2"])
     with pytest.raises(SelectionError, match="the posterior has 4 cells"):
         stream.to_datatree(posterior=named_posterior((6, 4, 19)))
 
 
-def test_arviz_plots_a_tree(stream: Watched, observed: anndata.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
+def test_counts_of_a_tree_are_signed(dtype: str, tmp_path: Path) -> None:
+    stream, path = CountStream(named_posterior(SHAPE), seed=3), tmp_path / "counts.h5"
+    stored = ss.open(ss.sample(stream, path, plan=ss.plan(stream, path, dtype=dtype)))
+    assert stored.dtype == dtype
+    for dims in (("sample",), ("chain", "draw")):
+        found = stored.to_datatree(dims)["posterior_predictive/counts"]
+        assert found.dtype == (np.int64 if dtype == "uint32" else np.int32)
+        np.testing.assert_array_equal(np.asarray(found).reshape(SHAPE), stream[:])
+    assert stored.to_xarray().dtype == dtype
+
+
+@pytest.mark.parametrize("kind", ["dist", "rootogram", "pit"])
+def test_arviz_plots_a_tree(
+    kind: str, stream: Watched, observed: anndata.AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import matplotlib as mpl
     import matplotlib.style
 
@@ -173,10 +188,16 @@ def test_arviz_plots_a_tree(stream: Watched, observed: anndata.AnnData, monkeypa
     # Matplotlib 3.11 took this alias away, and deprecated a form, that the newest arviz-plots for Python 3.11 has.
     monkeypatch.setattr(matplotlib.style, "core", matplotlib.style, raising=False)
     warnings.simplefilter("ignore", PendingDeprecationWarning)
+    warnings.filterwarnings("ignore", r"\*c\* argument looks like a single numeric RGB")  # the rootogram's markers
     import arviz_plots
 
     tree = stream.to_datatree(chains=2, observed=observed)
-    arviz_plots.plot_ppc_dist(tree, coords={"feature": ["gene2", "gene4"]}, num_samples=4, backend="matplotlib")
+    if kind == "dist":
+        arviz_plots.plot_ppc_dist(
+            tree, kind="ecdf", coords={"feature": ["gene2", "gene4"]}, num_samples=4, backend="matplotlib"
+        )
+    else:  # which take one feature, and refuse what is not signed and whole
+        getattr(arviz_plots, f"plot_ppc_{kind}")(tree.sel(feature="gene4"), backend="matplotlib")
     mpl.pyplot.close("all")
 
 
