@@ -24,7 +24,7 @@ from streamsample.parameters import Facts, FloatArray, Names, Parameters, Source
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from streamsample.interop.arviz_source import Variable
+    from streamsample.interop.arviz_values import Variable
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,10 +171,11 @@ class Posterior:
         **parameters
             The two parameters of a negative binomial, under the names of one parametrisation: (mu, phi),
             (mean, total_count), (mean, concentration), (mu, theta), (mean or mu, dispersion), (total_count, probs),
-            (total_count, logits) or (n, p). Each is a variable's name, or a function of the Dataset of some draws that
-            returns a DataArray; with one dimension beside the draws, features, or none: the same for all. The mean may
-            be left out where `beta` gives all of it. Zero inflation as its library tells it: gate, gate_logits,
-            psi (the chance of not being inflated), zi_probs or zi_logits.
+            (total_count, logits) or (n, p); or rate alone, the mean of Poisson counts. Each is a variable's name, a
+            number, or a function of the Dataset of some draws that returns a DataArray or a number; with one dimension
+            beside the draws, features, or none: the same for all. What lacks the draws is the same for all of them. The
+            mean may be left out where `beta` gives all of it. Zero inflation as its library tells it: gate,
+            gate_logits, psi (the chance of not being inflated), zi_probs or zi_logits.
         alpha
             Likewise, the factor of each group: dimensions group and feature, or one of them.
         zero_inflation
@@ -194,7 +195,7 @@ class Posterior:
         Raises
         ------
         PosteriorError
-            If a variable or group is not there, or dimensions or values do not fit.
+            If a variable or group is not there, a function returns something else, or dimensions or values do not fit.
         MissingExtra
             If a file is to be read and xarray is not installed.
         """

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="ArviZ's .nc or .zarr, or a .pt of tensors.")]
 Out = Annotated[Path, typer.Option("-o", "--output", metavar="POSTERIOR.h5", help="Where the posterior goes.")]
-Mu = Annotated[str | None, typer.Option(metavar="V", help="Variable with the means.")]
-Phi = Annotated[str | None, typer.Option(metavar="V", help="Variable with the total counts.")]
+Mu = Annotated[str | None, typer.Option(metavar="V", help="Variable with the means, or a number.")]
+Phi = Annotated[
+    str | None, typer.Option(metavar="V", help="Variable with the total counts, or a number: inf is Poisson.")
+]
 Parameter = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=V",
-        help="Other parametrisations: mean, total_count, concentration, theta, dispersion, probs, logits, n, p; and of "
-        "zero inflation: gate, gate_logits, psi, zi_probs, zi_logits. Repeatable.",
+        help="Other parametrisations: mean, total_count, concentration, theta, dispersion, probs, logits, n, p; rate, "
+        "of Poisson counts; and of zero inflation: gate, gate_logits, psi, zi_probs, zi_logits. V may be a number. "
+        "Repeatable.",
     ),
 ]
 Alpha = Annotated[str | None, typer.Option(metavar="V", help="Variable with the factor of each group.")]
@@ -78,11 +81,12 @@ def import_(
     Example:
       streamsample import idata.nc -o posterior.h5 --mu mu --phi alpha --size-factor depth
       streamsample import idata.nc -o posterior.h5 --phi alpha --beta b --design X --parameter psi=psi
+      streamsample import idata.nc -o posterior.h5 --parameter rate=lam --n-cells 1000
       streamsample import posterior_samples_technical_gene.pt -o posterior.h5 --for-cells X.h5ad --group-key lane
     """
     check_output(output, overwrite, suffixes=(".h5",), inputs=(source, for_cells))
     draws = {"mu": mu, "phi": phi, "alpha": alpha, "zero_inflation": zero_inflation, "beta": beta, **_pairs(parameter)}
-    variables = {name: variable for name, variable in draws.items() if variable is not None}
+    variables = {name: _number_or_name(text) for name, text in draws.items() if text is not None}
     described: dict[str, Any] = {"group_key": group_key, "sum_factor_key": sum_factor_key, "layer": layer}
     if source.suffix in (".pt", ".pth"):
         from streamsample.interop.torch_file import read_torch
@@ -104,6 +108,14 @@ def import_(
     found.check()
     found.save(output, overwrite=overwrite)
     say(f"{output}: {_sizes(found)}")
+
+
+def _number_or_name(text: str) -> str | float:
+    """Read a number, else take the text for a variable's name."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _pairs(parameter: list[str] | None) -> dict[str, str]:

@@ -13,7 +13,8 @@ import numpy as np
 from streamsample.cells import Cells, make_cells, number_groups
 from streamsample.designs import Design
 from streamsample.errors import PosteriorError
-from streamsample.interop.arviz_source import ArvizSource, Variable
+from streamsample.interop.arviz_source import ArvizSource
+from streamsample.interop.arviz_values import Variable
 from streamsample.interop.extras import need
 from streamsample.interop.foreign_cells import describe_cells
 from streamsample.interop.labels import number_labels

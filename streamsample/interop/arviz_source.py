@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,12 @@ import numpy as np
 
 from streamsample.errors import PosteriorError
 from streamsample.geometry import IndexArray
+from streamsample.interop.arviz_values import Variable, of_features, value_of
 from streamsample.interop.parametrisation import Form, Inflation, form_of, inflation_of
 from streamsample.parameters import Facts, FloatArray, Names, Parameters, list_names
 
 if TYPE_CHECKING:
     import xarray
-
-Variable = str | Callable[["xarray.Dataset"], "xarray.DataArray"]
-"""A variable's name, or a function of the draws."""
-
 
 OUTER = {"alpha": "groups", "beta": "covariates"}
 """Variables that may have one more dimension beside features, and what that one is."""
@@ -57,8 +54,8 @@ class ArvizSource:
     @cached_property
     def _first(self) -> dict[str, xarray.DataArray]:
         """Each variable at the first draw: what tells dimensions, types and names."""
-        draws = next(self._chains(np.zeros(1, dtype=np.int64)))
-        found = {n: _value(draws, n, variable).squeeze(self.sample_dims[-1]) for n, variable in self.variables.items()}
+        draws, dim = next(self._chains(np.zeros(1, dtype=np.int64))), self.sample_dims[-1]
+        found = {name: value_of(draws, dim, name, variable)[{dim: 0}] for name, variable in self.variables.items()}
         for name, array in found.items():
             if array.ndim > 1 + (name in OUTER):
                 dims = f"{OUTER[name]} and features" if name in OUTER else "features"
@@ -136,9 +133,20 @@ class ArvizSource:
         return otherwise
 
     def read(self, samples: IndexArray, features: IndexArray | None = None) -> Parameters:
-        """Read the given samples and features as float64."""
-        blocks = [self._block(draws, features) for draws in self._chains(samples)]
-        return Parameters(**{name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]})
+        """Read the given samples and features as float64; beside them only one chain's part is held."""
+        found: dict[str, FloatArray] = {}
+        done = 0
+        for draws in self._chains(samples):
+            block = self._block(draws, features)
+            size = len(block["mu"])
+            if size == samples.size:
+                return Parameters(**block)
+            if not found:
+                found = {name: np.empty((samples.size, *array.shape[1:])) for name, array in block.items()}
+            for name, array in block.items():
+                found[name][done : done + size] = array
+            done += size
+        return Parameters(**found)
 
     def _chains(self, samples: IndexArray) -> Iterator[xarray.Dataset]:
         """Yield the draws of the given samples, a run within one chain at a time."""
@@ -154,9 +162,7 @@ class ArvizSource:
     def _block(self, draws: xarray.Dataset, features: IndexArray | None) -> dict[str, FloatArray]:
         """Some draws of one chain, under the names of `Parameters`."""
         given = {name: self._array(draws, name, features) for name in self.variables}
-        mean, total = self.form.parameters
-        pair = given.get(mean, np.ones_like(given[total])), given[total]
-        mu, phi = pair if self.form.convert is None else self.form.convert(*pair)
+        mu, phi = self.form.mean_and_total(given)
         found = {"mu": mu, "phi": phi, "alpha": given.get("alpha", np.ones_like(mu)[:, None])}
         if "beta" in given:
             found["beta"] = given["beta"]
@@ -167,22 +173,17 @@ class ArvizSource:
 
     def _array(self, draws: xarray.Dataset, name: str, features: IndexArray | None) -> FloatArray:
         """A variable of some draws, (s, T), of alpha (s, C, T) and of beta (s, K, T): repeated where it is the same."""
-        found, outer = _value(draws, name, self.variables[name]), self.outer_dim(name)
-        order = [self.sample_dims[-1], outer, *self.feature_dims]
-        values = found.transpose(*[dim for dim in order if dim in found.dims]).values.astype(np.float64)
-        if not any(dim in self.feature_dims for dim in found.dims):
+        dim, outer, nfeatures = self.sample_dims[-1], self.outer_dim(name), self._facts.nfeatures
+        found = value_of(draws, dim, name, self.variables[name])
+        along = next((str(d) for d in found.dims if d in self.feature_dims), None)
+        if features is not None:
+            nfeatures = features.size
+            if along is not None and found.sizes[along] > 1:
+                found = of_features(found, along, features)
+        order = [dim, outer, *self.feature_dims]
+        values = found.transpose(*[d for d in order if d in found.dims]).values.astype(np.float64)
+        if along is None:
             values = values[..., None]
         if name in OUTER and outer is None:
             values = values[:, None]
-        whole = np.broadcast_to(values, (*values.shape[:-1], self._facts.nfeatures))
-        return np.ascontiguousarray(whole if features is None else whole[..., features])
-
-
-def _value(draws: xarray.Dataset, name: str, variable: Variable) -> xarray.DataArray:
-    """Evaluate a variable on some draws."""
-    if callable(variable):
-        return variable(draws)
-    if variable not in draws:
-        there = list_names(sorted(map(str, draws.data_vars)))
-        raise PosteriorError(f"{name}: the posterior has no variable {variable!r}; it has {there}")
-    return draws[variable]
+        return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:-1], nfeatures)))

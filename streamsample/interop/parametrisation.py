@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,20 @@ Array = NDArray[Any]
 class Form:
     """One parametrisation."""
 
-    parameters: tuple[str, str]
-    """Names of its parameters."""
+    parameters: tuple[str, ...]
+    """Names of its parameters; one is the mean of Poisson counts."""
     used_by: str
     """Who has it."""
     convert: Callable[[Array, Array], tuple[Array, Array]] | None = None
     """From the two to mean and total count, in float64; None: they are these."""
+
+    def mean_and_total(self, given: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Mean and total count of parameters under their names; a mean that is not there is 1."""
+        *first, last = self.parameters
+        if not first:
+            return given[last], np.full_like(given[last], np.inf)
+        pair = given.get(first[0], np.ones_like(given[last])), given[last]
+        return pair if self.convert is None else self.convert(*pair)
 
 
 def _inverse(mean: Array, dispersion: Array) -> tuple[Array, Array]:
@@ -60,6 +68,7 @@ FORMS = (
     Form(("total_count", "probs"), "Pyro, PyTorch, NumPyro NegativeBinomialProbs", _probs),
     Form(("total_count", "logits"), "Pyro, PyTorch, NumPyro NegativeBinomialLogits", _logits),
     Form(("n", "p"), "SciPy nbinom, PyMC NegativeBinomial(n, p)", _failures),
+    Form(("rate",), "Poisson of Pyro, PyTorch, NumPyro, Stan; PyMC calls it mu"),
 )
 
 
@@ -105,7 +114,7 @@ def form_of(parameters: Collection[str], *, needs_mean: bool = True) -> Form:
     Parameters
     ----------
     parameters
-        Names of the two.
+        Names of the two, or of the one.
     needs_mean
         Whether the mean must be among them; where coefficients of a design give all of it, it may be left out.
 
@@ -115,8 +124,8 @@ def form_of(parameters: Collection[str], *, needs_mean: bool = True) -> Form:
         If there is none; lists those there are.
     """
     for form in FORMS:
-        mean, total = form.parameters
-        if set(parameters) == {mean, total} or (not needs_mean and mean in MEANS and set(parameters) == {total}):
+        given, (first, *others) = set(parameters), form.parameters
+        if given == {first, *others} or (others and not needs_mean and first in MEANS and given == {*others}):
             return form
     known = ", ".join(f"({', '.join(form.parameters)})" for form in FORMS)
     raise PosteriorError(f"({', '.join(parameters) or 'nothing'}) is no parametrisation; those known are {known}")

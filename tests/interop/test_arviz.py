@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,6 +91,44 @@ def test_only_what_is_asked_for_is_read() -> None:
     read.clear()
     found.read(np.array([6, 7, 0]))
     assert read == [(2, T), (2, T), (1, T), (1, T)]
+    read.clear()
+    block = found.read(np.array([6, 7, 0]), np.array([2]))
+    assert read == [(2, 1), (2, 1), (1, 1), (1, 1)]
+    np.testing.assert_array_equal(block.mu, MU.reshape(-1, T)[[6, 7, 0]][:, [2]])
+    read.clear()
+    block = found.read(np.array([3]), np.array([3, 1, 1]))  # near each other: a run that holds them
+    assert read == [(1, 3), (1, 3)]
+    np.testing.assert_array_equal(block.phi, MU[0, [3]][:, [3, 1, 1]])
+
+
+@pytest.mark.parametrize("features", [[0], [7, 950, 3], list(range(100, 300)), list(range(0, 1000, 3)), []])
+def test_features_are_chosen_before_anything_is_read(features: list[int], tmp_path: Path) -> None:
+    draws = RNG.gamma(2.0, 1.0, (2, 3, 1000))
+    data = {"m": (("chain", "draw", "gene"), draws), "r": (("chain", "draw"), draws[..., 0])}
+    groups = {"posterior": xarray.Dataset(data | {"a": (("chain", "draw", "k", "gene"), draws[:, :, None])})}
+    xarray.DataTree.from_dict(groups).to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
+    chosen, samples = np.array(features, dtype=np.int64), np.array([5, 0, 4])
+    for mu in ("m", lambda draws: draws.m):
+        found = Posterior.from_arviz(tmp_path / "fit.nc", mu=mu, phi="r", alpha="a", n_cells=1)
+        block = found.source.read(samples, chosen)
+        np.testing.assert_array_equal(block.mu, draws.reshape(6, 1000)[samples][:, chosen])
+        np.testing.assert_array_equal(block.alpha[:, 0], block.mu)
+        assert (block.phi == draws.reshape(6, 1000)[samples, :1]).all()
+        assert block.phi.shape == block.mu.shape
+
+
+def test_chains_are_read_into_their_place() -> None:
+    wide = np.ones((8, 50, 2000))
+    data = xarray.Dataset({"m": (("chain", "draw", "gene"), wide)})
+    found = Posterior.from_arviz(data, mu="m", phi="m", n_cells=1)
+    tracemalloc.start()
+    try:
+        block = found.source.read(np.arange(400))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert block.nbytes == 3 * wide.nbytes
+    assert peak < 1.4 * block.nbytes  # 2.0 where they are put together afterwards
 
 
 MEAN, TOTAL = MU[0, 0], PHI[0, 0]
@@ -121,6 +160,26 @@ def test_every_parametrisation_means_the_same(names: tuple[str, str]) -> None:
 def test_no_dispersion_is_poisson() -> None:
     data = tree(d=(("chain", "draw"), np.zeros((CHAINS, DRAWS))))
     assert np.isposinf(Posterior.from_arviz(data, mean="m", dispersion="d", n_cells=1).read(np.array([3])).phi).all()
+
+
+def test_a_rate_alone_is_poisson() -> None:
+    found = Posterior.from_arviz(tree(m=(("chain", "draw", "gene"), MU.astype("f4"))), rate="m", gate=0.25, n_cells=1)
+    assert found.facts.dtype == np.float32
+    block = found.read(np.arange(10))
+    np.testing.assert_array_equal(block.mu, MU.reshape(-1, T).astype("f4"))
+    assert np.isposinf(block.phi).all()
+    np.testing.assert_array_equal(block.zero_inflation, np.full((10, T), 0.25))
+
+
+def test_numbers_and_constants_are_the_same_for_all_draws() -> None:
+    draws = MU.reshape(-1, T), np.full((10, T), 5.5), np.full((10, 1, T), 0.1)
+    expected = Posterior.from_arrays(*draws, n_cells=2, feature_names=FEATURES)
+    constant = tree(five=((), 5.5))
+    for phi in (5.5, np.float32(5.5), "five", lambda _: 5.5, lambda draws: draws.five):
+        found = Posterior.from_arviz(constant, mu="m", phi=phi, alpha=0.1, n_cells=2)
+        assert found.digest() == expected.digest()
+    found = Posterior.from_arviz(tree(), rate=lambda _: xarray.DataArray(MU[0, 0], dims="gene"), n_cells=2)
+    np.testing.assert_array_equal(found.read(np.array([9, 3, 4])).mu, np.tile(MU[0, 0], (3, 1)))
 
 
 def test_functions_of_the_draws_serve_as_variables() -> None:
@@ -186,6 +245,14 @@ def test_names_of_cells_come_from_constant_data() -> None:
         ({"mu": "text"}, "mu holds <U1, not numbers"),
         ({"mu": "negative"}, r"mu must be finite and at least 0: 4 of 4 values are not"),
         ({"phi": "long"}, "different numbers of features"),
+        ({"mu": lambda _: MU}, r"mu is of type ndarray and shape \(2, 5, 4\); a function returns a DataArray or a num"),
+        ({"mu": lambda draws: draws}, "mu is of type Dataset; a function returns a DataArray or a number"),
+        ({"mu": lambda _: None}, "mu is of type NoneType; a function returns a DataArray or a number"),
+        ({"mu": lambda draws: draws["mean"]}, r"mu: its function failed \(KeyError: .*; the posterior has a, long, m"),
+        ({"mu": lambda draws: draws.mean_}, "mu: its function failed .AttributeError: .*; the posterior has a, long"),
+        ({"mu": lambda draws: draws.m[[0, 0]]}, "mu: its function returns 2 of 1 along 'draw'; keep them all"),
+        ({"mu": [1.0]}, "mu is of type list; give a variable, or a number"),
+        ({"phi": -1.0}, r"phi must be .*4 of 4 values are not"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(changes: dict[str, Any], message: str) -> None:

@@ -196,6 +196,16 @@ def test_idata_becomes_a_posterior(idata: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(Posterior.open(tmp_path / "q.h5").read(np.arange(S)).phi, 1 / OVER, rtol=1e-6)
 
 
+def test_numbers_and_poisson_counts_are_imported(idata: Path, tmp_path: Path) -> None:
+    run("import", idata, "-o", tmp_path / "p.h5", "--parameter", "rate=m", "--n-cells", "8")
+    run("import", idata, "-o", tmp_path / "q.h5", "--mu", "m", "--phi", "inf", "--zero-inflation", "0.5", "--n-cells=8")
+    poisson, inflated = Posterior.open(tmp_path / "p.h5"), Posterior.open(tmp_path / "q.h5")
+    for found in (poisson, inflated):
+        assert np.isposinf(found.read(np.arange(S)).phi).all()
+        np.testing.assert_array_equal(found.read(np.arange(S)).mu, MU)
+    np.testing.assert_array_equal(inflated.read(np.arange(S)).zero_inflation, np.full((S, T), 0.5))
+
+
 def test_idata_for_the_cells_of_an_anndata(idata: Path, h5ad: Path, tmp_path: Path) -> None:
     draws = ("--mu", "m", "--phi", "k", "--alpha", "by_lane")
     cells = ("--for-cells", h5ad, "--group-key", "lane", "--sum-factor-key", "depth")
