@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamsample.errors import OutputExists, StoreError
+from streamsample.errors import OutputExists, PlanError, StoreError
 from streamsample.geometry import AXES, Selection
 from streamsample.parameters import STREAM_VERSIONS
 from streamsample.stream import CountStream
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 GROUP = "stream"
 """Of the posterior's file; holds `VERSION`, `SEED` and the three selections, each ``start:stop:step`` or indices."""
+
+SUFFIX = ".h5"
 
 SEED, VERSION = "seed", "stream_version"
 
@@ -33,7 +35,7 @@ def save_virtual(stream: CountStream, path: str | os.PathLike[str], *, overwrite
     stream
         The counts.
     path
-        The file, ``.h5``.
+        The file; its name must end in ``.h5``, by which `streamsample.open` knows it.
     overwrite
         Whether a file of that name may be replaced.
 
@@ -41,10 +43,17 @@ def save_virtual(stream: CountStream, path: str | os.PathLike[str], *, overwrite
     ------
     OutputExists, StoreError
         If the file may not or can't be written.
+    PlanError
+        If the suffix is another.
     """
     import h5py
 
     target = Path(path)
+    if target.suffix != SUFFIX:
+        raise PlanError(
+            f"{target.name} has the suffix {target.suffix!r}; a virtual dataset is HDF5: write for example "
+            f"{target.stem}{SUFFIX}"
+        )
     if target.exists() and not overwrite:
         raise OutputExists(f"{target} exists; give overwrite=True (--overwrite) to replace it")
     making = target.with_name(f"{target.name}.making")
@@ -69,7 +78,7 @@ def is_virtual(path: Path) -> bool:
     """Tell whether a file is a virtual dataset."""
     import h5py
 
-    if path.suffix != ".h5" or not path.is_file() or not h5py.is_hdf5(path):
+    if path.suffix != SUFFIX or not path.is_file() or not h5py.is_hdf5(path):
         return False
     with h5py.File(path, "r") as file:
         return GROUP in file and str(file.attrs.get("format", "")).startswith("streamsample-posterior")

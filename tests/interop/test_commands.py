@@ -12,8 +12,10 @@ from typer.testing import CliRunner, Result
 
 import streamsample as ss
 from streamsample.cli import app
+from streamsample.errors import PlanError
 from streamsample.posterior import Posterior
 from streamsample.stream import CountStream
+from tests.posteriors import named_posterior
 
 
 def run(*arguments: str | Path) -> Result:
@@ -50,6 +52,14 @@ def test_irregular_selections_are_kept(small_posterior: Posterior, tmp_path: Pat
     stream = CountStream(small_posterior, seed=1).select(samples=[4, 0], cells=[7, 8, 2])
     ss.save_virtual(stream, tmp_path / "v.h5")
     np.testing.assert_array_equal(ss.open(tmp_path / "v.h5")[:], stream[:])
+
+
+@pytest.mark.parametrize("name", ["counts.virtual.zarr", "counts.virtual", "counts.npy"])
+def test_a_virtual_dataset_that_could_not_be_opened_is_not_written(name: str, tmp_path: Path) -> None:
+    stream = ss.CountStream(named_posterior((2, 3, 4)))
+    with pytest.raises(PlanError, match=r"a virtual dataset is HDF5: write for example counts\..*h5"):
+        ss.save_virtual(stream, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_virtual_replaces_only_when_told(posterior: Path, tmp_path: Path) -> None:
