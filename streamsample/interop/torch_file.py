@@ -44,7 +44,8 @@ def read_torch(
     path
         A dict of tensors, or one that has it as ``posterior_samples``: ``mu_ntc`` [S, T]; ``phi_y`` or ``o_y`` [S, T]
         with ``phi = 1 / o_y**2``; ``alpha_y_mult`` or ``alpha_y`` [S, C, T], ones if absent. Axes of length 1 between
-        samples and features are fine. Features with NaN are left out, which is said: their counts are 0.
+        samples and features are fine; so are parameters that still ask for gradients, tensors of 16 bits, and arrays
+        of NumPy. Features with NaN are left out, which is said: their counts are 0, and `Posterior.fitted` is False.
     for_cells
         AnnData that describes the cells; see `describe_cells`, also for what follows.
     n_cells
@@ -109,7 +110,7 @@ def _numpy_parts() -> list[Any]:
         for core in ("core", "_core")  # of NumPy 1 and 2
         for name in ("_reconstruct", "scalar")
     ]
-    kinds = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "?", "U1", "O")]
+    kinds = [type(np.dtype(kind)) for kind in ("f8", "f4", "f2", "i8", "i4", "?", "U1", "O")]
     return [*makers, *kinds, np.ndarray, np.dtype]
 
 
@@ -117,10 +118,8 @@ def _tensors(samples: dict[str, Any], label: str) -> tuple[Array, Array, Array]:
     """Mean (S, T), total count (S, T) and alpha (S, C, T)."""
 
     def first_of(*names: str) -> tuple[str, Array] | None:
-        for name in names:
-            if hasattr(samples.get(name), "numpy"):
-                return name, samples[name].numpy()
-        return None
+        found = ((name, _array(samples.get(name))) for name in names)
+        return next(((name, array) for name, array in found if array is not None), None)
 
     mu, spread, alpha = first_of("mu_ntc"), first_of("phi_y", "o_y"), first_of("alpha_y_mult", "alpha_y")
     if mu is None or spread is None:
@@ -139,6 +138,18 @@ def _tensors(samples: dict[str, Any], label: str) -> tuple[Array, Array, Array]:
     return mean.copy(), phi.copy(), factors.copy()
 
 
+def _array(values: Any) -> Array | None:
+    """Values of a tensor, or of an array, in float32 at least; None if it is neither."""
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        narrow = values.dtype in (torch.float16, torch.bfloat16)  # NumPy has no bfloat16
+        return np.asarray((values.detach().float() if narrow else values.detach()).numpy())
+    if not isinstance(values, np.ndarray):
+        return None
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
 def _flat(name: str, array: Array) -> Array:
     """Drop axes of length 1 between samples and features."""
     if array.ndim < 2 or array.size != len(array) * array.shape[-1]:
@@ -153,7 +164,8 @@ def _leave_out_nan(mu: Array, phi: Array, alpha: Array, names: Names | None) -> 
     if lost.any():
         listed = np.flatnonzero(lost) if names is None else names[lost]
         _log.warning(
-            "%d of %d features have NaN and are left out, their counts are 0: %s",
+            "%d of %d features have NaN and are left out, their counts are 0: %s; Posterior.fitted (in the file: "
+            "fitted) is False for each",
             int(lost.sum()),
             lost.size,
             list_names(map(str, listed)),

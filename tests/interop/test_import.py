@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,8 +111,32 @@ def test_features_with_nan_are_listed_and_left_out(
         found = read_torch(saved(tensors, tmp_path, feature_names=GENES), n_cells=3)
     assert "2 of 5 features have NaN and are left out, their counts are 0: gene1, gene4" in caplog.text
     assert found.fitted.tolist() == [True, False, True, True, False]
+    assert "Posterior.fitted (in the file: fitted) is False for each" in caplog.text
     found.check()
     assert (found.read(np.arange(S)).mu[:, [1, 4]] == 0).all()
+    found.save(tmp_path / "p.h5")
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert file["fitted"][:].tolist() == [True, False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda x: torch.tensor(x, requires_grad=True),
+        lambda x: torch.nn.Parameter(torch.tensor(x)),
+        lambda x: torch.tensor(x, dtype=torch.float16),
+        lambda x: torch.tensor(x, dtype=torch.bfloat16, requires_grad=True),
+        lambda x: x,
+        lambda x: x.astype("f8"),
+        lambda x: x.astype("f2"),
+    ],
+    ids=["gradient", "parameter", "half", "bfloat16", "array", "float64", "half array"],
+)
+def test_tensors_and_arrays_of_every_kind_are_read(kind: Any, tmp_path: Path) -> None:
+    given = {name: kind(value) for name, value in {"mu_ntc": MU, "o_y": OVER, "alpha_y": ALPHA}.items()}
+    block = read_torch(saved(given, tmp_path), n_cells=1).read(np.arange(S))
+    for found, expected in ((block.mu, MU), (block.phi, 1 / (OVER * OVER)), (block.alpha, ALPHA)):
+        np.testing.assert_allclose(found, expected, rtol=0.02)
 
 
 class Evil:
