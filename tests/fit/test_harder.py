@@ -97,8 +97,9 @@ def test_gradients_are_those_of_pyros_negative_binomial(name: str) -> None:
 
 @pytest.mark.parametrize("name", CELLS_OF_A_STEP)
 def test_some_cells_a_step_give_the_posterior_of_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Every tenth feature. Differences of the means in posterior standard deviations: 0.15 to 0.22 at this seed.
-    part = data(name)[:, ::10]
+    # Every third feature. Differences of the means in posterior standard deviations: 0.13 to 0.20 in the mean at this
+    # seed, where means of 100 draws alone differ by 0.11; 99 in 100 are below 0.44 to 0.65.
+    part = data(name)[:, ::3]
     whole = TechnicalModel.from_anndata(part, GROUPS[name]).fit_technical(nsamples=100, tolerance=0)
     original = plan.decide
     cells = CELLS_OF_A_STEP[name]
@@ -109,8 +110,9 @@ def test_some_cells_a_step_give_the_posterior_of_all(name: str, monkeypatch: pyt
     for x, y in ((a.mu, b.mu), (a.phi, b.phi), (a.mu[:, None] * a.alpha, b.mu[:, None] * b.alpha)):
         assert np.isfinite(y).all()
         apart = np.abs(np.log(x).mean(axis=0) - np.log(y).mean(axis=0)) / np.log(x).std(axis=0)
-        assert apart.mean() < 0.6
-        np.testing.assert_allclose(np.log(y).std(axis=0).mean(), np.log(x).std(axis=0).mean(), rtol=0.15)
+        assert apart.mean() < 0.25
+        assert np.quantile(apart, 0.99) < 0.8
+        np.testing.assert_allclose(np.log(y).std(axis=0).mean(), np.log(x).std(axis=0).mean(), rtol=0.05)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
