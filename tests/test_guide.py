@@ -29,15 +29,16 @@ BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", GUIDE, re.DOTALL)
 N, GENES = 50, ["STAT1", "CD86", "JAK2"]
 RNG = np.random.default_rng(0)
 TREATED, DEPTH = np.arange(N) % 2, RNG.lognormal(0.0, 0.4, N)
+SEEN = RNG.poisson(DEPTH[:, None] * np.array([0.5, 3.0, 30.0])).astype(float)
 
 
-def regression(treated: torch.Tensor, depth: torch.Tensor) -> None:
+def regression(treated: torch.Tensor, depth: torch.Tensor, y: torch.Tensor | None = None) -> None:
     with pyro.plate("genes", 3, dim=-1):
         base, effect = (pyro.sample(name, dist.Normal(0.0, 1.0)) for name in ("base", "effect"))
         phi = pyro.sample("phi", dist.LogNormal(0.0, 1.0))
         with pyro.plate("cells", N, dim=-2):
             mean = torch.exp(base + effect * treated[:, None]) * depth[:, None]
-            pyro.sample("y", dist.NegativeBinomial(phi, logits=mean.log() - phi.log()))
+            pyro.sample("y", dist.NegativeBinomial(phi, logits=mean.log() - phi.log()), obs=y)
 
 
 DOSE = RNG.uniform(0.0, 2.0, N)
@@ -95,12 +96,14 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     xarray.DataTree.from_dict(groups).to_netcdf("regression.nc", engine="h5netcdf")
     tensors = {"mu_ntc": torch.rand(5, 3), "o_y": torch.rand(5, 3) + 0.5, "alpha_y": torch.ones(5, 2, 3)}
     torch.save(tensors, "posterior_samples_technical_gene.pt")
+    pyro.set_rng_seed(0)
     with pyro.get_param_store().scope():
         guides = [AutoNormal(pyro.poutine.block(model, hide=["y"])) for model in (regression, dropout)]
         return {
             "ss": ss, "np": np, "torch": torch, "xarray": xarray, "arviz_base": arviz_base, "arviz_plots": arviz_plots,
             "model": regression, "guide": guides[0], "dropout_model": dropout, "dropout_guide": guides[1],
             "dose": torch.tensor(DOSE), "treated": torch.tensor(TREATED), "depth": torch.tensor(DEPTH),
+            "counts_seen": torch.tensor(SEEN),
             "mcmc": Mcmc(), "mu": RNG.gamma(2.0, 1.0, (100, 3)), "phi": np.ones((100, 3)),
         }  # fmt: skip
 
@@ -134,6 +137,9 @@ def test_the_guide_runs_from_top_to_bottom(names: dict[str, Any], capsys: pytest
     np.testing.assert_array_equal(names["same"][:], saved[:])
     assert ss.Posterior.open("imported.h5").digest() == names["posterior"].digest()
     assert ss.Posterior.open("technical.h5").facts.ngroups == 2
+    sampled = names["sampled"].read(np.arange(20))
+    assert sampled.alpha.shape == (20, 2, 3)
+    np.testing.assert_allclose(np.median(sampled.mu, axis=0), [0.5, 3.0, 30.0], rtol=0.8)
     assert names["after"].shape == (100, 50, 3)
     assert names["regression"].facts.covariate_names.tolist() == ["intercept", "dose"]
     assert ss.Posterior.open("regression.h5").digest() == names["of_pymc"].digest()
