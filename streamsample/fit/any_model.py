@@ -56,8 +56,8 @@ def draw_posterior(
     The model runs on the draws of its latent sites until it has what is asked for, and is left before its observation;
     where only latent sites are asked for it does not run at all. Which law the counts have is told by a run on tensors
     without values, also of those that the model has brought along. Memory does not depend on the number of cells,
-    unless the model, or its guide, makes something of their size before that, or the model needs values to run at all
-    (one that reads a number off a tensor): then that run is on one draw, of the size of its data.
+    unless the model, or its guide, makes something of their size before that, or the model can't run without values
+    (one that reads a number off its arguments): then that run is on one draw, of the size of its data.
 
     Parameters
     ----------

@@ -47,9 +47,12 @@ def latent_blocks(
         guide_or_mcmc = guide_or_mcmc.get_samples()
     if isinstance(guide_or_mcmc, Mapping):
         return _chosen(guide_or_mcmc, nsamples)
+    if getattr(guide_or_mcmc, "prototype_trace", ...) is None:  # a guide of Pyro that has not seen its model yet
+        with _seeded(seed, 0), torch.no_grad(), counts_unexecuted():
+            _run(guide_or_mcmc, args, kwargs)
 
     def block(number: int) -> Draws:
-        with _seeded(seed, number), torch.no_grad(), counts_unexecuted():
+        with _seeded(seed, number), torch.no_grad():
             runs = [_run(guide_or_mcmc, args, kwargs) for _ in range(BLOCK)]
         return {name: torch.stack([run[name] for run in runs]) for name in runs[0]}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyro.distributions as dist
@@ -34,7 +36,8 @@ def observed_site(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
     """Tell the law of a model's observation; None if it has no such site (its likelihood may be a ``pyro.factor``).
 
     The model runs to its end on tensors without values (of the device ``meta``), its own among them, so nothing of the
-    data's size is made; one that needs values runs on one draw. Its observation is never executed.
+    data's size is made. One that reads a value off its own data keeps what it computes of these alone; one that needs
+    others runs on one draw. Its observation is never executed.
 
     Raises
     ------
@@ -59,13 +62,11 @@ def observed_site(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
 
 def _sites(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], latents: Draws) -> list[dict[str, Any]]:
     """Messages of the observation sites."""
-    try:
-        with valueless():
-            positional, named = on_meta(args), on_meta(dict(kwargs))
-            return Replay(on_meta(latents)).run(lambda: model(*positional, **named)).observations
-    except Exception:  # whatever a model makes of tensors without values
-        with parameters_kept():
-            return Replay(latents).run(lambda: model(*args, **kwargs)).observations
+    for strictly in (True, False):
+        with suppress(Exception), valueless(strictly=strictly):  # whatever a model makes of tensors without values
+            return Replay(on_meta(latents)).run(partial(model, *on_meta(args), **on_meta(dict(kwargs)))).observations
+    with parameters_kept():
+        return Replay(latents).run(lambda: model(*args, **kwargs)).observations
 
 
 def is_count(site: Any) -> bool:

@@ -14,12 +14,18 @@ META = torch.device("meta")
 
 
 @contextmanager
-def valueless() -> Iterator[None]:
+def valueless(*, strictly: bool) -> Iterator[None]:
     """Make tensors of the device ``meta``, and have others computed with as if they were there.
 
     Pyro's parameters and its check of values are as they were afterwards.
+
+    Parameters
+    ----------
+    strictly
+        Whether that holds for every call, or only for those that would mix devices: then a model can read the number
+        of its groups off data that it has brought along.
     """
-    with parameters_kept(), pyro.validation_enabled(False), META, _Moved():
+    with parameters_kept(), pyro.validation_enabled(False), META, _Moved(strictly):
         yield
 
 
@@ -32,14 +38,20 @@ def parameters_kept() -> Iterator[None]:
 
 
 class _Moved(TorchFunctionMode):
-    """Moves the tensors of every call, those too that a model or its modules have brought along."""
+    """Moves the tensors of a call, those too that a model or its modules have brought along."""
+
+    def __init__(self, strictly: bool) -> None:
+        super().__init__()
+        self._strictly = strictly
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Call a function of torch."""
-        named = {name: on_meta(value) for name, value in (kwargs or {}).items()}
-        return func(*on_meta(args), **named)
+        named = dict(kwargs or {})
+        if self._strictly or _any_on_meta((args, named)):
+            args, named = on_meta((args, named))
+        return func(*args, **named)
 
 
 def on_meta(value: Any) -> Any:
@@ -56,3 +68,12 @@ def on_meta(value: Any) -> Any:
     if type(value) is dict:
         return {key: on_meta(item) for key, item in value.items()}
     return value
+
+
+def _any_on_meta(value: Any) -> bool:
+    """Tell whether a tensor without values is in it."""
+    if isinstance(value, torch.Tensor):
+        return value.is_meta
+    if type(value) is dict:
+        return any(map(_any_on_meta, value.values()))
+    return type(value) in (tuple, list) and any(map(_any_on_meta, value))
