@@ -9,11 +9,12 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Race
+from benchmarks.designs import designed, inflated
 from benchmarks.peers import NUMPY_COUNTS, numpy_task
 from benchmarks.roof import words_task
 from benchmarks.slabs import BenchSlab
 from benchmarks.tiers import shares
-from benchmarks.workloads import REAL, WORKLOADS, Workload
+from benchmarks.workloads import REAL, SMALL, WORKLOADS, Workload
 from streamsample.posterior import Posterior
 
 Check = Callable[[BenchSlab], None]
@@ -21,6 +22,8 @@ Get = Callable[[str], Posterior]
 
 FEW = 20_000
 """Counts that NumPy makes in a test."""
+SECOND_MUST = 1 / 3
+"""Least rate with a design of eight columns, of that with groups alone."""
 
 
 @pytest.mark.benchmark(group="kernel")
@@ -46,6 +49,25 @@ def test_workload(
     race(slab.task(1), rivals, shape=slab.out.shape, dtype=str(slab.out.dtype), **facts)
     check(slab)
     benchmark.extra_info.update(mean=float(slab.out.mean()), zeros=float((slab.out == 0).mean()))
+
+
+@pytest.mark.benchmark(group="second")
+@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("kind", ["design", "zero inflation"])
+def test_second_version(name: str, kind: str, race: Race, check: Check, small: bool) -> None:
+    """What a design or zero inflation costs, against the same posterior without, in the same type."""
+    shape = SMALL if small else WORKLOADS[name].shape
+    made = (designed if kind == "design" else inflated)(WORKLOADS[name], shape)
+    slab = BenchSlab(made, "uint32")
+    grouped = BenchSlab(WORKLOADS[name].posterior(shape), "uint32")
+    race(
+        slab.task(1),
+        {"grouped": grouped.task(1)},
+        workload=name,
+        kind=kind,
+        must=SECOND_MUST if kind == "design" else None,
+    )
+    check(slab)
 
 
 @pytest.mark.benchmark(group="dtype")

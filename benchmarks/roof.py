@@ -14,7 +14,7 @@ from benchmarks.slabs import BenchSlab, on_threads
 from streamsample.kernels.jit import OPTIONS
 from streamsample.kernels.philox import fill_words
 from streamsample.kernels.slab import BLOCK
-from streamsample.minibatch import key_words
+from streamsample.slab_work import key_words
 
 PLANE = np.uint64(0)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import Task
+from streamsample import slab_work
 from streamsample.geometry import minibatches, slabs
 from streamsample.overflow import narrowest_dtype
 from streamsample.posterior import Posterior
@@ -17,6 +18,9 @@ from streamsample.run import numba_threads
 from streamsample.stream import CountStream
 
 SEED = 2**40 + 1
+
+# As in a long run, in which every route is soon worth compiling.
+slab_work.WORTH_COMPILING = 0
 
 
 class BenchSlab:

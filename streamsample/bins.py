@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsample.designs import Design
 from streamsample.geometry import IndexArray
 from streamsample.parameters import FloatArray
 
@@ -15,6 +16,8 @@ from streamsample.parameters import FloatArray
 BINS_A_ROOT = 1.5
 MOST_BINS = 96  # over all groups; a bin's table of a block of 512 features takes 16 KiB of a core's L2
 FEWEST_CELLS = 32  # below, no table pays
+
+_NONE = np.empty(0, dtype=np.int64)
 
 
 class Layout(NamedTuple):
@@ -38,9 +41,17 @@ class Layout(NamedTuple):
     """(E,) edges of all groups' bins, increasing within a group; none where no table pays."""
     starts: IndexArray
     """(C + 1,) where each group's edges begin."""
+    begin: IndexArray
+    """(N + 1,) where each cell's part of the design begins; all 0 where there is none."""
+    covariates: IndexArray
+    """Covariates, rising within a cell."""
+    values: FloatArray
+    """Their values."""
 
 
-def lay_out(cells: IndexArray, size_factor: FloatArray, group: IndexArray, ngroups: int) -> Layout:
+def lay_out(
+    cells: IndexArray, size_factor: FloatArray, group: IndexArray, ngroups: int, design: Design | None = None
+) -> Layout:
     """Arrange cells for the kernel.
 
     Parameters
@@ -51,6 +62,8 @@ def lay_out(cells: IndexArray, size_factor: FloatArray, group: IndexArray, ngrou
         (N,) of these cells.
     ngroups
         C.
+    design
+        Covariates of these cells, if there are any.
     """
     quads, quad_of = np.unique(cells >> 2, return_inverse=True)
     lanes = np.full((quads.size, 4), -1, dtype=np.int64)
@@ -59,7 +72,8 @@ def lay_out(cells: IndexArray, size_factor: FloatArray, group: IndexArray, ngrou
     low_edge = np.zeros(cells.size, dtype=np.int64)
     edges = []
     # Every group takes two edges at least: with very many of them the tables would be larger than the cache.
-    if cells.size >= FEWEST_CELLS and 2 * np.count_nonzero(np.bincount(group)) <= MOST_BINS:
+    # With a design the mean is not a function of the size factor.
+    if design is None and cells.size >= FEWEST_CELLS and 2 * np.count_nonzero(np.bincount(group)) <= MOST_BINS:
         for c in range(ngroups):
             members = np.flatnonzero(group == c)
             found = _edges(size_factor[members], MOST_BINS * members.size // cells.size)
@@ -70,8 +84,12 @@ def lay_out(cells: IndexArray, size_factor: FloatArray, group: IndexArray, ngrou
     with np.errstate(divide="ignore"):  # a size factor of 0 is for the brackets
         log_factor = np.log(size_factor)
     factor_range = np.array([_range(size_factor[group == c]) for c in range(ngroups)])
+    begin, covariates, values = np.zeros(cells.size + 1, np.int64), _NONE, np.empty(0)
+    if design is not None:
+        begin, covariates, values = design.rows()
     return Layout(
-        quads.astype(np.uint64), lanes, size_factor, log_factor, group, factor_range, low_edge, every, starts
+        quads.astype(np.uint64), lanes, size_factor, log_factor, group, factor_range, low_edge, every, starts,
+        begin, covariates, values,
     )  # fmt: skip
 
 

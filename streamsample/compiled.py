@@ -8,21 +8,22 @@ by machines whose processors differ and only the others have compiled; then the 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _KERNELS = Path(__file__).parent / "kernels"
-_INDEX = "slab.fill_slab-*.nbi"
 
 
-def on_disk(dtype: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether the kernel for counts of this type, from these very sources, has been compiled before."""
+def on_disk(dtype: str, kernel: str = "fill_by_rows", environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether a kernel for counts of this type, from these very sources, has been compiled before."""
     stamp, counts = sources_digest().encode(), f"array({dtype}, 3d, C)".encode()
-    return any(stamp in index and counts in index for index in map(_read, _indices(environ)))
+    return any(stamp in index and counts in index for index in map(_read, _indices(kernel, environ)))
 
 
+@functools.cache
 def sources_digest() -> str:
     """SHA-256 of the sources of all kernels, by which compiled code is tied to them (`kernels.jit`)."""
     sha = hashlib.sha256()
@@ -31,14 +32,15 @@ def sources_digest() -> str:
     return sha.hexdigest()
 
 
-def _indices(environ: Mapping[str, str]) -> Iterator[Path]:
+def _indices(kernel: str, environ: Mapping[str, str]) -> Iterator[Path]:
     """Index files, wherever Numba keeps them."""
+    name = f"slab.{kernel}-*.nbi"
     if chosen := environ.get("NUMBA_CACHE_DIR"):
-        yield from Path(chosen).glob(f"*/{_INDEX}")
+        yield from Path(chosen).glob(f"*/{name}")
         return
-    yield from (_KERNELS / "__pycache__").glob(_INDEX)
+    yield from (_KERNELS / "__pycache__").glob(name)
     caches = environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    yield from Path(caches, "numba").glob(f"*/{_INDEX}")
+    yield from Path(caches, "numba").glob(f"*/{name}")
 
 
 def _read(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,6 @@ MOST_DENSE = 64
 """Columns of a matrix that is kept dense; with more it is kept as CSR, whatever it came as."""
 
 _NO_NUMBERS, _NO_INDEX = np.empty(0), np.empty(0, dtype=np.int64)
-
-
-class Columns(NamedTuple):
-    """A design by columns, as the kernels take it: one of the two forms, the other one empty."""
-
-    dense: FloatArray
-    """(K, N)."""
-    indptr: IndexArray
-    """(K + 1,) where each column's values begin."""
-    rows: IndexArray
-    """Cells of the values, rising within a column."""
-    data: FloatArray
-    """The values."""
 
 
 @dataclass(frozen=True)
@@ -140,15 +127,6 @@ class Design:
             row, column, data = _row_of(self.indptr)[kept], self.indices[kept], self.data[kept]
         lengths = np.bincount(row, minlength=self.shape[0])
         return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), column.astype(np.int64), data
-
-    def columns(self) -> Columns:
-        """Return the matrix by columns."""
-        if self.dense is not None:
-            return Columns(np.ascontiguousarray(self.dense.T), _NO_INDEX, _NO_INDEX, _NO_NUMBERS)
-        order = np.argsort(self.indices, kind="stable")
-        lengths = np.bincount(self.indices, minlength=self.shape[1])
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Columns(np.empty((0, 0)), indptr, _row_of(self.indptr)[order], self.data[order])
 
     def named(self, names: Names) -> Design:
         """Return the columns of these names, in this order, where the design has names; else all, as they are.

@@ -12,7 +12,7 @@ from streamsample.domain import MEAN_MAX
 from streamsample.geometry import IndexArray, Selection
 from streamsample.parameters import FloatArray, Parameters
 from streamsample.posterior import Posterior
-from streamsample.rates import seconds_per_count
+from streamsample.rates import DESIGN, seconds_per_count
 
 CODED_OVER_ENTROPY = 1.3
 """Size of counts as stored over their entropy (0.18 over 0.142 bytes for single cells, docs/formats.md)."""
@@ -61,7 +61,8 @@ class CountFacts:
         bits = -_log_probability(y, mean, block.phi, inflation).mean() / np.log(2)
         looked = f"by {mean.size:,} counts looked at"
         average = float(((1 - inflation) * mean).mean())
-        return cls(average, max(float(bits), 0.0), float(seconds_per_count(mean).mean()), looked)
+        seconds = float(seconds_per_count(mean).mean()) * (DESIGN if posterior.cells.design is not None else 1.0)
+        return cls(average, max(float(bits), 0.0), seconds, looked)
 
 
 ASSUMED = CountFacts(

@@ -14,9 +14,10 @@ from streamsample.compiled import on_disk
 from streamsample.errors import PlanError
 from streamsample.expectation import ASSUMED, CountFacts
 from streamsample.geometry import Selection, Shape
-from streamsample.minibatch import PENDING, UNITS_A_THREAD
+from streamsample.minibatch import PENDING
 from streamsample.parameters import Names
 from streamsample.posterior import Posterior
+from streamsample.slab_work import UNITS_A_THREAD
 from streamsample.units import MIB, format_bytes
 
 SLABS_IN_FLIGHT = 2
@@ -39,7 +40,7 @@ PIECES_A_THREAD = 2
 BLOCK = 512
 """Features that a thread has in work (`kernels.slab`, which is not imported for as long as nothing is computed)."""
 _TABLE_NBYTES = 2 * 4 * 4 * BLOCK  # of one edge of a bin: two bounds of four levels, uint32
-_WAITING_NBYTES = 14 * 8 * 1024  # doubtful counts that a thread collects: 14 rows of 1,024
+_WAITING_NBYTES = 9 * 8 * 3080 + 10 * 8 * 1032  # doubtful counts that a thread collects, and sums for them in its lanes
 _ROUTES_NBYTES = 1600 * 1024  # a table of F and guides into it (`kernels.columns`), or coefficients (`kernels.gamma`)
 _RECORDS_NBYTES = PENDING * (3 * 8 + 2)  # a unit's room for undecided counts, and the mask that picks those used
 
@@ -169,7 +170,8 @@ def fixed_quantities(facts: ParameterFacts, baseline: int, libraries: int, threa
     """List what does not depend on how the work is cut."""
     sides = 8 * (10 * facts.ncells + 4 * facts.nfeatures)
     nedges = MOST_BINS + min(2 * facts.ngroups, MOST_BINS)
-    scratch = nedges * _TABLE_NBYTES + 8 * BLOCK * (2 * facts.ngroups + 8) + _WAITING_NBYTES + _ROUTES_NBYTES
+    blocks = 2 * 8 * BLOCK * (facts.nblocks + 4)  # of parameters, and the part of them that is on one route
+    scratch = nedges * _TABLE_NBYTES + blocks + _WAITING_NBYTES + _ROUTES_NBYTES
     output = math.prod(facts.shape) * np.dtype(facts.dtype).itemsize
     windows = min(output, WINDOWS_IN_FLIGHT * DIRTY_WINDOW_NBYTES)
     return (
@@ -217,8 +219,13 @@ def chunk_quantities(chunking: Chunking, shape: Shape, dtype: str, threads: int)
 
 
 def design_quantity(nbytes: int) -> tuple[Quantity, ...]:
-    """List what a design takes, where there is one: as it is, a slab's rows of it, and these by columns."""
-    return (Quantity("design", 3 * nbytes, "covariates of the cells, by rows and by columns"),) if nbytes else ()
+    """List what a design takes, where there is one.
+
+    A slab's rows of it, and while they become sparse ones three more arrays of their size. Slabs keep theirs, two
+    numbers a value, so that the next sample finds them: no more in all than is taken at first.
+    """
+    why = "covariates of the slabs' cells, as sparse rows and while they become that"
+    return (Quantity("design", 4 * nbytes, why),) if nbytes else ()
 
 
 def names_quantity(nbytes: int, slabs_nbytes: int) -> tuple[Quantity, ...]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,20 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsample import twin
-from streamsample.errors import CountOverflow, SelectionError
-from streamsample.geometry import IndexArray
+from streamsample.errors import CountOverflow, PosteriorError, SelectionError
 from streamsample.parameters import Parameters
+from streamsample.slab_work import draws, key_words
+from streamsample.slab_work import fill as fill_slab
 
 if TYPE_CHECKING:
     from streamsample.stream import CountStream
 
+Address = tuple[int, int, int]
+
 logger = logging.getLogger(__name__)
 
 PENDING = 64  # counts a unit of work may leave to tier 3 before its slab is computed once more with more room
-UNITS_A_THREAD = 8  # units of work a thread, so that an uneven one does not leave the others waiting
-RUNS_A_THREAD = 32  # runs of units that are handed out; the last one is what other threads may have to wait for
-CELLS_A_CHUNK = 2048  # fewer cells a unit would spend more on tables than they save
-ALONE = 2**16  # counts that one thread has made before others are at work
 
 
 @dataclass
@@ -72,19 +69,24 @@ class Minibatch:
         self._check_slab(s0, s1, n0, n1, out)
         if out.size == 0:
             return
-        if self.stream.posterior.facts.stream_version > 1 or not _numba_compiles():
+        if not _numba_compiles():
             self._fill_by_twin(s0, s1, n0, n1, out)
             return
-        capacity = PENDING
+        chosen, rows = self.stream.selection, self.parameters.rows(slice(s0 - self.s0, s1 - self.s0))
+        layout, capacity = self.stream.layout(n0, n1), PENDING
         while True:
-            records, most = self._run_kernel(s0, s1, n0, n1, out, capacity)
+            done = fill_slab(self.stream.seed, chosen.samples[s0:s1], chosen.features, rows, layout, capacity, out)
+            if done.outside:
+                raise self._outside(s0, s1, n0, n1)
             # Before more room is taken, too: where a whole slab overflows, its first count says so.
-            for s, n, t in records:
-                out[s, n, t] = self._settle(int(s) + s0, int(n) + n0, int(t), out.dtype)
-            if most <= capacity:
+            for s, n, t in done.pending.tolist():
+                out[s, n, t] = self._settle(s + s0, n + n0, t, out.dtype)
+            if done.most <= capacity:
                 break
-            capacity = most
-        self.pending += len(records)
+            capacity = done.most
+        self.pending += len(done.pending)
+        self.waited += done.waited
+        self.scalar += done.scalar
 
     def _check_slab(self, s0: int, s1: int, n0: int, n1: int, out: NDArray[Any]) -> None:
         """Refuse what the kernel, which checks no bounds, would read or write outside its arrays."""
@@ -108,53 +110,49 @@ class Minibatch:
         samples, cells = chosen.samples[s0:s1], chosen.cells[n0:n1]
         twin.fill(self.stream.seed, samples, cells, chosen.features, p.rows(rows), self.stream.posterior.cells, out)
 
-    def _run_kernel(
-        self, s0: int, s1: int, n0: int, n1: int, out: NDArray[Any], capacity: int
-    ) -> tuple[IndexArray, int]:
-        """Fill `out`; returns the positions (s, n, t) of what is not certain, and the most of a unit."""
-        import numba
+    def _outside(self, s0: int, s1: int, n0: int, n1: int) -> PosteriorError:
+        """Find the first mean of a slab that is outside the domain, as there is one, and say so.
 
-        from streamsample.kernels.slab import BLOCK, fill_slab
+        The kernels meet them in the order of their routes and threads.
+        """
+        from streamsample.kernels.blocks import block_of
+        from streamsample.kernels.means import LARGEST_MEAN, fill_means
 
-        stream, layout = self.stream, self.stream.layout(n0, n1)
-        rows = slice(s0 - self.s0, s1 - self.s0)
-        features = stream.selection.features.astype(np.uint64)
-        units = (s1 - s0) * -(-features.size // BLOCK)
-        threads = numba.get_num_threads() if out.size > ALONE else 1
-        chunks = -(-UNITS_A_THREAD * threads // units)
-        chunks = max(1, min(chunks, (n1 - n0) // CELLS_A_CHUNK))
-        pending = np.empty((units * chunks, capacity, 3), dtype=np.int64)
-        found = np.zeros((units * chunks, 3), dtype=np.int64)
-        arguments = (
-            stream.selection.samples[s0:s1].astype(np.uint64), features,
-            self.parameters.mu[rows], self.parameters.phi[rows], self.parameters.alpha[rows],
-            layout, key_words(stream.seed), chunks, pending, found, out,
-        )  # fmt: skip
-        share_out(lambda first, last: fill_slab(first, last, *arguments), units * chunks, threads)
-        undecided = found[:, 0]
-        self.waited += int(found[:, 1].sum())
-        self.scalar += int(found[:, 2].sum())
-        kept = np.arange(capacity) < undecided[:, None]  # (units, capacity)
-        return pending[kept], int(undecided.max())
+        features, layout = self.stream.selection.features.astype(np.uint64), self.stream.layout(n0, n1)
+        means, of = np.empty(features.size), draws(self.parameters)
+        for s in range(s0, s1):
+            block = block_of(of, s - self.s0, features, 0, features.size)
+            for n in range(n1 - n0):
+                if fill_means(block.base, block.beta, layout, n, means):
+                    t = int(np.flatnonzero(~(means <= LARGEST_MEAN))[0])
+                    address, m, _, _ = self._element(s, n0 + n, t)
+                    return PosteriorError.mean_at(address, m)
+        raise AssertionError("unreachable: the kernels have met one")
+
+    def _element(self, s: int, n: int, t: int) -> tuple[Address, float, float, float]:
+        """Address, m, phi and pi of one count; s, n and t are positions in the selection."""
+        from streamsample.kernels.blocks import block_of
+        from streamsample.kernels.means import mean_of
+
+        chosen = self.stream.selection
+        address = int(chosen.samples[s]), int(chosen.cells[n]), int(chosen.features[t])
+        one = draws(self.parameters.rows(slice(s - self.s0, s - self.s0 + 1)))
+        block = block_of(one, 0, chosen.features.astype(np.uint64), t, t + 1)
+        m = mean_of(block.base, block.beta, self.stream.layout(n, n + 1), 0, 0)
+        return address, float(m), float(block.phi[0]), float(block.inflation[0])
 
     def _settle(self, s: int, n: int, t: int, dtype: np.dtype[Any]) -> int:
         """Decide one count in tier 3; s, n and t are positions in the selection."""
         from streamsample.exact import settle
-        from streamsample.kernels.negbin import OVERFLOW, UNDECIDED, quantile
+        from streamsample.kernels.negbin import OVERFLOW, UNDECIDED, quantile, split
         from streamsample.kernels.philox import uniform_at
 
-        chosen, parameters = self.stream.selection, self.parameters
-        address = int(chosen.samples[s]), int(chosen.cells[n]), int(chosen.features[t])
-        cells = self.stream.posterior.cells
-        group = cells.group[address[1]]
-        base = parameters.mu[s - self.s0, t] * parameters.alpha[s - self.s0, group, t]
-        m = float(base * cells.size_factor[address[1]])
-        phi = float(parameters.phi[s - self.s0, t])
+        address, m, phi, inflation = self._element(s, n, t)
         sample, cell, feature = (np.uint64(i) for i in address)
         u = float(uniform_at(sample, cell, feature, key_words(self.stream.seed)))
-        y, status = quantile(m, phi, u)
+        y, status = quantile(m, phi, *split(u, inflation))
         if status == UNDECIDED:
-            y = settle(m, phi, u, int(y))
+            y = settle(m, phi, u, int(y), inflation)
         if status == OVERFLOW or y > np.iinfo(dtype).max:
             raise CountOverflow.at(address, m, phi, u, dtype.name, int(np.iinfo(dtype).max))
         return int(y)
@@ -173,20 +171,3 @@ def _numba_compiles() -> bool:
             return True
     logger.warning("%s; counts are computed by the twin, which needs some 10 microseconds for each", reason)
     return False
-
-
-def share_out(work: Callable[[int, int], object], units: int, threads: int) -> None:
-    """Have threads work on runs of units, each taking the next run when it is done with one."""
-    run = -(-units // (RUNS_A_THREAD * threads))
-    bounds = [(first, min(first + run, units)) for first in range(0, units, run)]
-    if threads == 1 or len(bounds) == 1:
-        work(0, units)
-        return
-    with ThreadPoolExecutor(threads, thread_name_prefix="streamsample-kernel") as pool:
-        for done in [pool.submit(work, *bound) for bound in bounds]:
-            done.result()
-
-
-def key_words(seed: int) -> NDArray[np.uint64]:
-    """(2,) key of Philox: low and high half of the seed."""
-    return np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint64)

@@ -95,8 +95,10 @@ class CountStream(Counts):
                 self._layouts.clear()
             cells = self.selection.cells[n0:n1]
             of = self.posterior.cells
-            ngroups = self.posterior.facts.ngroups
-            self._layouts[n0, n1] = lay_out(cells, of.size_factor[cells], of.group[cells], ngroups)
+            design = None if of.design is None else of.design.take(cells)
+            self._layouts[n0, n1] = lay_out(
+                cells, of.size_factor[cells], of.group[cells], self.posterior.facts.ngroups, design
+            )
         return self._layouts[n0, n1]
 
     @cached_property

@@ -99,7 +99,7 @@ def fill(
     of: Cells,
     out: NDArray[Any],
 ) -> None:
-    """Fill a slab of counts, as `streamsample.kernels.slab.fill_slab` does.
+    """Fill a slab of counts, as `streamsample.slab_work.fill` does.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import streamsample.kernels.slab  # noqa: F401 (as long as it is not loaded, few counts are read by the twin)
+from streamsample import slab_work
 from streamsample.posterior import Posterior
 
 # The machines of continuous integration are shared: a slow example is no finding. The same examples are tried every
@@ -20,6 +21,9 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("repeatable"), derandomize=False, max_examples=2000)
 settings.load_profile(os.environ.get("STREAMSAMPLE_HYPOTHESIS", "repeatable"))
+
+# Small slabs must take every route, not only those that are compiled already.
+slab_work.WORTH_COMPILING = 0
 
 
 @pytest.fixture(scope="session")

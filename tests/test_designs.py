@@ -65,18 +65,6 @@ def test_rows_of_some_cells(form: Any, cells: list[int]) -> None:
     np.testing.assert_array_equal(from_rows(chosen.rows(), chosen.shape), matrix()[cells])
 
 
-def test_columns_as_the_kernels_take_them() -> None:
-    values = matrix()
-    dense, thin = Design.of(values).columns(), Design.of(sparse.csr_matrix(values)).columns()
-    np.testing.assert_array_equal(dense.dense, values.T)
-    assert dense.dense.flags.c_contiguous
-    assert dense.data.size == dense.rows.size == dense.indptr.size == thin.dense.size == 0
-    made = sparse.csc_matrix((thin.data, thin.rows, thin.indptr), shape=values.shape)
-    np.testing.assert_array_equal(made.toarray(), values)
-    for k in range(5):
-        assert (np.diff(thin.rows[thin.indptr[k] : thin.indptr[k + 1]]) > 0).all()
-
-
 def test_many_columns_are_kept_sparse() -> None:
     values = np.zeros((7, MOST_DENSE + 1))
     values[[0, 6, 6], [4, 0, MOST_DENSE]] = 1, 2, 3

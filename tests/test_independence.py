@@ -17,8 +17,8 @@ from scipy import stats
 
 from streamsample.geometry import Shape
 from streamsample.kernels.philox import uniform_at
-from streamsample.minibatch import key_words
 from streamsample.posterior import Posterior
+from streamsample.slab_work import key_words
 from streamsample.stream import CountStream
 
 FALSE_ALARMS = 1e-4

@@ -21,8 +21,8 @@ LAYERS = """
     fit interop report
     stored virtual run flight verifier summary
     stores
-    stream counts minibatch twin _twin names bins planner sizing pressure compiled memory_model overflow exact estimate
-    keeping expectation rates chunking target reach
+    stream counts minibatch slab_work twin _twin names bins planner sizing pressure compiled memory_model overflow
+    keeping expectation rates chunking target reach exact estimate
     kernels
     posterior posterior_file posterior_saving posterior_parts lying digest agreement
     cells designs domain array_source parameters budget geometry stopping
@@ -48,7 +48,7 @@ ALLOWED: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "zarr": (frozenset({"stores", "interop"}), NOWHERE),  # optional
     "dask": (frozenset({"interop"}), NOWHERE),  # optional
     "matplotlib": (frozenset({"report"}), NOWHERE),  # report.memory must not load it
-    "numba": (frozenset({"kernels", "minibatch", "exact", "run", "summary"}), frozenset({"kernels"})),
+    "numba": (frozenset({"kernels", "minibatch", "slab_work", "exact", "run", "summary"}), frozenset({"kernels"})),
     "h5py": (
         frozenset({"stores", "posterior_file", "posterior_saving", "posterior_parts", "virtual", "interop", "report"}),
         frozenset({"stores"}),

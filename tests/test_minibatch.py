@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from streamsample import minibatch as module
+from streamsample import slab_work
 from streamsample.errors import CountOverflow, SelectionError
 from streamsample.posterior import Posterior
 from streamsample.stream import CountStream
@@ -41,7 +42,7 @@ def filled(stream: CountStream, dtype: Any) -> Any:
 def test_overflow_names_the_element_by_its_address(
     features: slice, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ALONE", 0)
+    monkeypatch.setattr(slab_work, "ALONE", 0)
     stream = CountStream(overflowing(), 3).select(samples=[2, 3], cells=slice(60, 80), features=features)
     before = numba.get_num_threads()
     numba.set_num_threads(min(threads, before))
@@ -84,13 +85,13 @@ def test_more_than_32_bits_are_never_wrapped() -> None:
 
 def test_a_whole_slab_of_overflows_is_one_line_and_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     posterior = Posterior.from_arrays(np.full((2, 40), 5000.0), np.full((2, 40), 9.0), n_cells=100)
-    run, rooms = module.Minibatch._run_kernel, []
+    run, rooms = slab_work.fill, []
 
-    def counted(minibatch: module.Minibatch, *arguments: Any) -> Any:
-        rooms.append(arguments[-1])
-        return run(minibatch, *arguments)
+    def counted(*arguments: Any) -> Any:
+        rooms.append(arguments[-2])
+        return run(*arguments)
 
-    monkeypatch.setattr(module.Minibatch, "_run_kernel", counted)
+    monkeypatch.setattr(module, "fill_slab", counted)
     with pytest.raises(CountOverflow, match=r"sample 0, cell 0, feature 0 ") as error:
         filled(CountStream(posterior), np.uint8)
     assert "\n" not in str(error.value)

@@ -9,8 +9,8 @@ import numba
 import numpy as np
 import pytest
 
-from streamsample import minibatch as module
-from streamsample.minibatch import share_out
+from streamsample import slab_work as module
+from streamsample.slab_work import share_out
 from streamsample.stream import CountStream
 from tests.posteriors import named_posterior
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamsample import minibatch as module
+from streamsample import slab_work as module
 from streamsample.geometry import Shape, minibatches, slabs
 from streamsample.posterior import Posterior
 from streamsample.stream import CountStream

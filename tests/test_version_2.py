@@ -162,7 +162,7 @@ def test_what_is_new_counts_in_the_plan(tmp_path: Path) -> None:
     wide = Posterior.from_arrays(**second(SHAPE, 60))
     plain, designed = (plan(CountStream(one), tmp_path / "c.npy", budget=BUDGET) for one in (first, wide))
     before, after = ({q.name: q.nbytes for q in made.quantities} for made in (plain, designed))
-    assert after["design"] == 3 * 8 * SHAPE[1] * 60
+    assert after["design"] == 4 * 8 * SHAPE[1] * 60
     assert "design" not in before
     # mu, phi and two of alpha; and then 60 of beta and zero inflation, as stored and as float64
     assert after["minibatch"] - before["minibatch"] == 4 * 61 * 2 * 8 * SHAPE[2]

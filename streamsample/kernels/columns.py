@@ -12,13 +12,16 @@ F(y - 1) and F(y) stay clear of u by that bound.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamsample.kernels.elementary import exp, log1p
 from streamsample.kernels.jit import inlined, kernel
+from streamsample.kernels.negbin import POISSON_PHI
 from streamsample.kernels.philox import LOW, philox
-from streamsample.kernels.waiting import WAITING, settle_waiting, wait
+from streamsample.kernels.waiting import full, wait
 
 LANES = 512  # counts in work at once
 TABLE = 98_304  # entries of F: three quarters of a MiB, within a core's L2
@@ -33,6 +36,29 @@ LARGEST_EXPONENT = 600.0
 SCRATCH = 11  # rows of LANES numbers
 ONE, TWO = np.uint64(1), np.uint64(2)
 HI = 2.0**-32  # hi is u in these units, rounded down
+
+
+class Column(NamedTuple):
+    """Tables of one feature."""
+
+    low: float
+    """Logarithm of the first mean."""
+    distance: float
+    """From one mean to the next."""
+    bound: float
+    """What an expanded F may be off."""
+    shift: NDArray[np.float64]
+    """(C,) logarithm of the mean at size factor 1."""
+    table: NDArray[np.float64]
+    """(R, K + 1) F(-1), F(0), ..., F(K - 1) for each mean."""
+    p: NDArray[np.float64]
+    """(R,)."""
+    c: NDArray[np.float64]
+    """(R,)."""
+    place: NDArray[np.float64]
+    """(guides, BUCKETS + 1) of `fill_guide`."""
+    slope: NDArray[np.float64]
+    """(guides, BUCKETS + 1)."""
 
 
 @kernel
@@ -155,61 +181,66 @@ def fill_column_words(feature, quads, sample, key, words):  # type: ignore[no-un
         w3[j] = d
 
 
-@inlined
-def fill_column(unit, column, feature, base, phi, low, distance, rows, terms, quads, lanes, layout, waiting):  # type: ignore[no-untyped-def]
-    """Fill one feature's counts for the unit's cells; returns how many counts wait.
-
-    column: its position in the block; base: (C, L) means at size factor 1; low, distance, rows, terms: of the table;
-    quads: (Q,); lanes: (Q, 4).
-    """
-    shift = np.empty(base.shape[0])
+@kernel
+def tabulate(block, column, least, most, ncells, limit):  # type: ignore[no-untyped-def]
+    """Tabulate F for one feature of a block; arguments as in `table_shape`, which has given it a table."""
+    base, phi = block.base, min(block.phi[column], POISSON_PHI)
+    rows, distance, terms = table_shape(least, most, phi, ncells, limit)
+    low = math.log(least)
+    shift = np.empty(base.shape[0], np.float64)
     for group in range(shift.size):
         shift[group] = math.log(base[group, column])
-    table, p, c = np.empty((rows, terms + 1)), np.empty(rows), np.empty(rows)
-    fill_table(low, distance, phi, np.empty(terms), table, p, c)
+    table, p, c = np.empty((rows, terms + 1), np.float64), np.empty(rows, np.float64), np.empty(rows, np.float64)
+    fill_table(low, distance, phi, np.empty(terms, np.float64), table, p, c)
     guides = (rows + ROWS_A_GUIDE - 1) // ROWS_A_GUIDE
-    place, slope = np.empty((guides, BUCKETS + 1)), np.empty((guides, BUCKETS + 1))
+    place, slope = np.empty((guides, BUCKETS + 1), np.float64), np.empty((guides, BUCKETS + 1), np.float64)
     for g in range(guides):
         fill_guide(table[min(g * ROWS_A_GUIDE + ROWS_A_GUIDE // 2, rows - 1)], place[g], slope[g])
     bound = 1.001 * fourth_derivative(min(phi, np.float64(terms))) * (0.5 * distance) ** 4 / 24.0 + ROUNDING
-    limit = (np.int64(1) << (8 * unit.out.itemsize)) - 1
-    words, work = np.empty((4, LANES), np.uint32), np.empty((SCRATCH, LANES))
-    x, y = np.empty(LANES), np.empty(LANES)
-    for j0 in range(0, quads.size, LANES):
+    return Column(low, distance, bound, shift, table, p, c, place, slope)
+
+
+@kernel
+def fill_column(block, column, of, sample, key, quads, lanes, layout, out, queue, first):  # type: ignore[no-untyped-def]
+    """Fill one feature's counts from quad `first` on, until the queue is full; returns where to go on.
+
+    Without design and zero inflation. column: its position in the block; of: its tables; quads: (Q,); lanes: (Q, 4);
+    out: (N, L) counts of the block.
+    """
+    feature = block.features[column]
+    limit = (np.int64(1) << (8 * out.itemsize)) - 1
+    words, work = np.empty((4, LANES), np.uint32), np.empty((SCRATCH, LANES), np.float64)
+    x, y = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
+    for j0 in range(first, quads.size, LANES):
+        if full(queue):
+            return j0
         size = min(LANES, quads.size - j0)
-        fill_column_words(feature, quads[j0 : j0 + size], unit.sample, unit.key, words)
+        fill_column_words(feature, quads[j0 : j0 + size], sample, key, words)
         for lane in range(4):
             for j in range(size):
                 n = lanes[j0 + j, lane]
-                x[j] = shift[layout.group[n]] + layout.log_factor[n] if n >= 0 else low
-            settle_column(
-                words[lane][:size], x[:size], low, distance, bound, table, p, c, place, slope, limit, work, y[:size]
-            )  # fmt: skip
-            if waiting > WAITING - LANES:
-                settle_waiting(unit, waiting)
-                waiting = 0
+                x[j] = of.shift[layout.group[n]] + layout.log_factor[n] if n >= 0 else of.low
+            settle_column(words[lane][:size], x[:size], of, limit, work, y[:size])
             for j in range(size):
                 n = lanes[j0 + j, lane]
                 if n < 0:
                     continue
                 if y[j] >= 0.0:
-                    unit.out[n, column] = np.int64(y[j])
+                    out[n, column] = np.int64(y[j])
                 else:
-                    m = base[layout.group[n], column] * layout.size_factor[n]
-                    waiting = wait(
-                        unit, waiting, n, column, feature, quads[j0 + j], lane, words[lane, j], m, phi
-                    )  # fmt: skip
-    return waiting
+                    m = block.base[layout.group[n], column] * layout.size_factor[n]
+                    wait(queue, n, column, feature, quads[j0 + j], lane, words[lane, j], m, block.phi[column], 0.0)
+    return quads.size
 
 
 @kernel
-def settle_column(hi, x, low, distance, bound, table, p, c, place, slope, limit, work, y):  # type: ignore[no-untyped-def]
+def settle_column(hi, x, of, limit, work, y):  # type: ignore[no-untyped-def]
     """Settle the counts of one feature in up to LANES cells: y is the count where it is certain, else -1.
 
-    hi: (L,) uint32; x: (L,) log means; table: (R, K + 1), p, c: (R,), as filled; place, slope: (guides, BUCKETS + 1);
-    limit: the largest count that can be stored; work: (SCRATCH, >= L) float64; y: (L,) float64.
+    hi: (L,) uint32; x: (L,) log means; limit: the largest count that can be stored; work: (SCRATCH, >= L) float64;
+    y: (L,) float64.
     """
-    size = hi.size
+    size, low, distance, bound, table = hi.size, of.low, of.distance, of.bound, of.table
     top = np.float64(min(table.shape[1] - 3, limit))
     u, row, d, k, lane = work[0][:size], work[1][:size], work[2][:size], work[3][:size], work[4]
     for i in range(size):
@@ -218,8 +249,8 @@ def settle_column(hi, x, low, distance, bound, table, p, c, place, slope, limit,
         row[i] = np.floor((x[i] - low) * (1.0 / distance) + 0.5)
     for i in range(size):
         d[i] = x[i] - (low + row[i] * distance)
-    first_guess(u, row, d, distance, place.ravel(), slope.ravel(), top, work[5:], k)
-    expand(row, d, k, table.ravel(), table.shape[1], p, c, work[5:])
+    first_guess(u, row, d, distance, of.place.ravel(), of.slope.ravel(), top, work[5:], k)
+    expand(row, d, k, table.ravel(), table.shape[1], of.p, of.c, work[5:])
     below, above, up, down, better = work[5][:size], work[6][:size], work[7], work[8], work[9][:size]
     improve(u, k, above, up, down, better, top)
     for i in range(size):
@@ -234,7 +265,7 @@ def settle_column(hi, x, low, distance, bound, table, p, c, place, slope, limit,
     rounds = 1
     while left > 0 and rounds < ROUNDS:
         left = settle_again(
-            u[:left], row[:left], d[:left], k[:left], lane[:left], bound, table, p, c, top, work[5:], y
+            u[:left], row[:left], d[:left], k[:left], lane[:left], bound, table, of.p, of.c, top, work[5:], y
         )  # fmt: skip
         rounds += 1
 

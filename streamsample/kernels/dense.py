@@ -1,7 +1,7 @@
 """Tier 1 for what other routes leave: many small counts at once, in SIMD lanes.
 
 Doubtful counts of many cells are collected and summed upwards together, term by term as `negbin.sum_upwards` does,
-eight terms at a time, so that no lane waits for another. A count is certain where F(y - 1) and F(y) stay clear of u by
+eight terms at a time, so that no lane waits for another. A count is certain where F(y - 1) and F(y) stay clear of v by
 a relative MARGIN, which covers every rounding error; larger counts and closer calls are left to tier 2.
 """
 
@@ -12,22 +12,25 @@ from streamsample.kernels.jit import kernel
 
 LANES = 1024  # counts at once
 TERMS = 8  # added in one go
-MARGIN = 2.0**-36  # above (EXP_ERROR + (LOG_ERROR + 4) 600 + 7 * 128) U, the error of a sum at the largest exponent
+MARGIN = 2.0**-36  # above (EXP_ERROR + (LOG_ERROR + 4) 600 + 7 * 128) U, of a sum at the largest exponent, and of v
 LARGEST_EXPONENT = 600.0
+LARGE = 96.0  # means for which 128 terms would be too few, unless phi is small
 # All of a lane's numbers are in one array at constant distances: LLVM then knows them to be disjoint, and keeps eight
 # terms in registers. As arrays of their own they took more checks than it is willing to make, or a loop a term each.
-M, PHI, U, Q, TERM, TOTAL, Y, DOUBT = (LANES * i for i in range(8))
-ROWS = 8
+STRIDE = LANES + 8  # rows that are powers of two apart would share the same few lines of the cache
+M, PHI, V, W, Q, TERM, TOTAL, Y, DOUBT, WHO = (STRIDE * i for i in range(10))
+ROWS = 10
 
 
 @kernel
 def start_sums(w, size):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
-    """Begin the sums of `size` lanes at P(0); w: (ROWS * LANES,) with M, PHI (at most POISSON_PHI) and U filled."""
+    """Begin the sums of `size` lanes at P(0); w: (ROWS * STRIDE,) with M, PHI (at most POISSON_PHI) and V filled."""
     for i in range(size):
         x = w[PHI + i] * log1p(w[M + i] / w[PHI + i])
         w[TERM + i] = x if x < LARGEST_EXPONENT else LARGEST_EXPONENT
     for i in range(size):
-        w[DOUBT + i] = 1.0 if w[TERM + i] >= LARGEST_EXPONENT else 0.0
+        hopeless = (w[TERM + i] >= LARGEST_EXPONENT) | ((w[M + i] > LARGE) & (w[PHI + i] > 1.0))
+        w[DOUBT + i] = 1.0 if hopeless else 0.0
         w[Y + i] = 0.0
     for i in range(size):
         w[TERM + i] = exp(-w[TERM + i])
@@ -38,15 +41,15 @@ def start_sums(w, size):  # type: ignore[no-untyped-def]  # compiled: Numba infe
 
 @kernel
 def add_terms(w, size, first):  # type: ignore[no-untyped-def]
-    """Compare the sums with u and add a term, for terms `first` to `first` + TERMS - 1."""
+    """Compare the sums with v and add a term, for terms `first` to `first` + TERMS - 1."""
     for i in range(size):
-        phi, u, q = w[PHI + i], w[U + i], w[Q + i]
+        phi, v, q = w[PHI + i], w[V + i], w[Q + i]
         term, total, y, doubt = w[TERM + i], w[TOTAL + i], w[Y + i], w[DOUBT + i]
-        low, margin = u * (1.0 - MARGIN), u * MARGIN
+        low, margin = v * (1.0 - MARGIN), v * MARGIN
         for j in range(TERMS):
             k = first + j
             y += 1.0 if total < low else 0.0
-            doubt += 1.0 if abs(total - u) <= margin else 0.0
+            doubt += 1.0 if abs(total - v) <= margin else 0.0
             term *= (phi + k) * q * (1.0 / (k + 1.0))
             total += term
         w[TERM + i], w[TOTAL + i], w[Y + i], w[DOUBT + i] = term, total, y, doubt

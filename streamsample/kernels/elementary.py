@@ -26,6 +26,8 @@ DEVIANCE_ERROR = 36.0  # U (16, just above |x| = 1/2 where the plain form cancel
 STIRLING_ERROR = 8.0  # U, absolute, for z >= 1 (0.8)
 STIRLING_ERROR_SMALL = 160.0  # U, absolute, for z in [1e-6, 1) (71): the value itself reaches 6
 
+LARGEST_EXPONENT = 690.0  # e**-690 is far from subnormal
+
 _MANTISSA_BITS = np.int64(52)
 _EXPONENT_BIAS = np.int64(1023)
 _SQRT_HALF_BITS = np.uint64(0x3FE6A09E667F3BCD)
@@ -48,6 +50,14 @@ def exp(x):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
     p = _E4 + r * (_E5 + r * (_E6 + r * (_E7 + r * (_E8 + r * p))))
     p = 1.0 + (r + r * r * (_E2 + r * (_E3 + r * p)))
     return p * float_of_bits(np.uint64((np.int64(n) + _EXPONENT_BIAS) << _MANTISSA_BITS))
+
+
+@inlined
+def exponential(x):  # type: ignore[no-untyped-def]
+    """E of the stream's definition: `exp` where that is defined, 0 below, infinite above, NaN of NaN."""
+    inside = abs(x) <= LARGEST_EXPONENT
+    beyond = 0.0 if x < 0.0 else x + np.inf
+    return exp(x if inside else 0.0) if inside else beyond
 
 
 @inlined

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir
 from numba.core import event, types
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
@@ -82,7 +83,7 @@ class _Announcer(event.Listener):  # type: ignore[misc]  # Numba has no usable h
         """Take note of a compilation that begins."""
         if event.data["dispatcher"] is self.function:
             counts = event.data["args"][-1]
-            logger.info("compiling %s for %s, once on this machine (about 10 s)", self.what, counts.dtype)
+            logger.info("compiling %s for %s, once on this machine (5 to 10 s)", self.what, counts.dtype)
 
     def on_end(self, event: event.Event) -> None:
         """Take no note of its end."""
@@ -91,8 +92,14 @@ class _Announcer(event.Listener):  # type: ignore[misc]  # Numba has no usable h
 def announce_compilation(function: Any, what: str) -> None:
     """Log a line whenever a kernel is compiled, and not when it is found on disk; its last argument holds counts."""
     if not _cacheable(function.py_func):
-        logger.warning("no writable folder for compiled code: compiling in memory; NUMBA_CACHE_DIR can name one")
+        _warn_of_no_folder()
     event.register("numba:compile", _Announcer(function, what))
+
+
+@functools.cache
+def _warn_of_no_folder() -> None:
+    """Say so once."""
+    logger.warning("no writable folder for compiled code: compiling in memory; NUMBA_CACHE_DIR can name one")
 
 
 def threads_available() -> int:
@@ -118,3 +125,13 @@ def bits_of_float(typingctx: Any, value: Any) -> Any:  # noqa: ARG001 -- Numba's
         return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
     return types.uint64(types.float64), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001 -- Numba's signature
+    """Number of zero bits below the lowest one that is set; 64 where there is none."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), codegen

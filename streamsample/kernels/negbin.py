@@ -7,6 +7,9 @@ convergents bracket it, so that the truncation error is known and not guessed. `
 The notation of the incomplete beta function is used throughout: ``a = k + 1``, ``b = phi``, ``p = phi/(phi + m)``,
 ``q = m/(phi + m)``; ``F(k) = I_p(b, a)`` and ``1 - F(k) = I_q(a, b)``. Errors are relative and in units of U = 2**-53
 unless they say otherwise.
+
+Without zero inflation u is what is to be reached, and 1 - u what is left above it. Otherwise a count is the quantile at
+``v = (u - pi)/(1 - pi)`` with ``w = (1 - u)/(1 - pi)`` above. Both come as a pair, for 1 - v would lose what w has.
 """
 
 from __future__ import annotations
@@ -40,12 +43,20 @@ SUM_MEAN = 64.0  # up to this mean summing from 0 is at least as fast as the sea
 SUM_TERMS = 256  # summing stops here; the search starts from what it has shown
 CHAIN_PHI = 64.0  # below, the upper tail is reduced to phi <= 1 by a finite sum of positive terms
 SMALLEST_EXPONENT = -690.0  # exp of less is taken as 0 with an absolute error of 1e-299: nothing is ever subnormal
+SPLIT_ERROR = 4.0  # relative, of v and w: three roundings each (none without zero inflation, where they are exact)
 WALK = 64  # neighbours visited by the recurrence before another continued fraction is cheaper
 
 
 @kernel
-def sum_upwards(m, phi, u):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
-    """Sum P(0) + P(1) + ... until it reaches u; (k, status).
+def split(u, inflation):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
+    """Where u lies in what zero inflation leaves: (v, w); v <= 0 where the count is an inflated zero."""
+    rest = 1.0 - inflation
+    return (u - inflation) / rest, (1.0 - u) / rest
+
+
+@kernel
+def sum_upwards(m, phi, v):  # type: ignore[no-untyped-def]
+    """Sum P(0) + P(1) + ... until it reaches v; (k, status).
 
     Every term is positive, so the relative error of the sum is at most that of its worst term:
     the exponent's for P(0), six roundings a step, and one an addition.
@@ -53,11 +64,11 @@ def sum_upwards(m, phi, u):  # type: ignore[no-untyped-def]  # compiled: Numba i
     exponent = phi * log1p(m / phi)
     if exponent > -SMALLEST_EXPONENT:
         return -1, BEYOND
-    error = EXP_ERROR + (LOG_ERROR + 4.0) * exponent
+    error = EXP_ERROR + (LOG_ERROR + 4.0) * exponent + SPLIT_ERROR
     q = m / (phi + m)
     term = exp(-exponent)
     total = term
-    near = u * (1.0 - 2.0**-36)  # (error + 7 SUM_TERMS) U < 2**-36 for every exponent met here
+    near = v * (1.0 - 2.0**-36)  # (error + 7 SUM_TERMS) U < 2**-36 for every exponent met here
     k = 0
     while total < near:
         if k == SUM_TERMS:
@@ -67,9 +78,9 @@ def sum_upwards(m, phi, u):  # type: ignore[no-untyped-def]  # compiled: Numba i
         k += 1
     while True:
         bound = total * ((error + 7.0 * k) * U)
-        if total - bound >= u:
+        if total - bound >= v:
             return k, CERTAIN
-        if total + bound >= u:
+        if total + bound >= v:
             return k, UNDECIDED
         term *= (phi + k) * q / (k + 1.0)
         total += term
@@ -191,8 +202,8 @@ def upper_chain(a, m, phi, front):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def evaluate(k, m, phi, u):  # type: ignore[no-untyped-def]
-    """``F(k) - u`` with an absolute error, P(k) with a relative one, and the tail used: (d, e, pmf, r, tail)."""
+def evaluate(k, m, phi, v, w):  # type: ignore[no-untyped-def]
+    """``F(k) - v`` with an absolute error, P(k) with a relative one, and the tail used: (d, e, pmf, r, tail)."""
     a = k + 1.0
     front, error = prefactor(a, m, phi)
     total = phi + m
@@ -201,25 +212,25 @@ def evaluate(k, m, phi, u):  # type: ignore[no-untyped-def]
     if slack >= -0.5:
         value, cut = convergents(phi, a, phi / total, slack, a, 0.0)
         tail = front * value
-        d = tail - u
+        d, split_at = tail - v, v
     elif phi > CHAIN_PHI:
         value, cut = convergents(a, phi, m / total, -slack, phi, 0.0)
         tail = front * value
-        d = (1.0 - u) - tail  # 1 - u is exact
+        d, split_at = w - tail, w
     else:
         tail, cut = upper_chain(a, m, phi, front)
-        d = (1.0 - u) - tail
+        d, split_at = w - tail, w
     error += 4.0
-    return d, tail * ((error + cut) * U) + abs(d) * U + 1e-299, pmf, (error + 4.0) * U, tail
+    off = (tail * (error + cut) + split_at * SPLIT_ERROR + abs(d)) * U + 1e-299
+    return d, off, pmf, (error + 4.0) * U, tail
 
 
 @kernel
-def first_guess(m, phi, u):  # type: ignore[no-untyped-def]
+def first_guess(m, phi, v, w):  # type: ignore[no-untyped-def]
     """Somewhere near the quantile; nothing rests on it but the time that the search takes."""
-    v = min(u, 1.0 - u)
-    t = math.sqrt(-2.0 * math.log(v))
+    t = math.sqrt(-2.0 * math.log(min(v, w)))
     z = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
-    if u < 0.5:
+    if v < w:
         z = -z
     if phi > 8.0:  # Cornish and Fisher
         p, q = phi / (phi + m), m / (phi + m)
@@ -231,18 +242,18 @@ def first_guess(m, phi, u):  # type: ignore[no-untyped-def]
     root = 1.0 - 1.0 / (9.0 * phi) + z / (3.0 * math.sqrt(phi))  # Wilson and Hilferty, for the gamma part
     if root > 0.3:
         return m * root * root * root
-    return m / phi * (0.56 + 0.44 * phi) * math.exp(math.log(u) / phi)
+    return m / phi * (0.56 + 0.44 * phi) * math.exp(math.log(v) / phi)
 
 
 @kernel
-def search(m, phi, u, low):  # type: ignore[no-untyped-def]
+def search(m, phi, v, w, low):  # type: ignore[no-untyped-def]
     """Find the quantile, known to be above `low`; (k, status)."""
-    high = np.float64(COUNT_MAX) + 1.0  # F(high) >= u is not known: reaching it means an overflow
-    k = np.floor(first_guess(m, phi, u))
+    high = np.float64(COUNT_MAX) + 1.0  # F(high) >= v is not known: reaching it means an overflow
+    k = np.floor(first_guess(m, phi, v, w))
     status = UNDECIDED
     for _ in range(200):
         k = min(max(k, low + 1.0), high - 1.0)
-        d, e, pmf, r, tail = evaluate(k, m, phi, u)
+        d, e, pmf, r, tail = evaluate(k, m, phi, v, w)
         if abs(d) <= 0.25 * WALK * pmf or high - low <= WALK:
             return walk(k, d, e, pmf, r, m, phi)
         if d > e:
@@ -253,30 +264,30 @@ def search(m, phi, u, low):  # type: ignore[no-untyped-def]
             return np.int64(k), status
         if low >= np.float64(COUNT_MAX):
             return np.int64(COUNT_MAX), OVERFLOW
-        k = np.floor(step(k, pmf, tail, m, phi, u))
+        k = np.floor(step(k, pmf, tail, m, phi, v, w))
         if not (k > low and k < high):
             k = np.floor(low + 0.5 * (high - low)) if high < 4.0 * (low + 16.0) else np.floor(4.0 * (low + 8.0))
     return np.int64(k), status
 
 
 @kernel
-def step(k, pmf, tail, m, phi, u):  # type: ignore[no-untyped-def]
+def step(k, pmf, tail, m, phi, v, w):  # type: ignore[no-untyped-def]
     """Newton's next k, on the logarithm of the smaller tail, which is nearly straight."""
     if pmf <= 0.0 or tail <= 0.0:
         return -1.0
     if phi * (m - k - 1.0) / (phi + m) >= -0.5:
-        change = (math.log(u) - math.log(tail)) * tail / pmf
+        change = (math.log(v) - math.log(tail)) * tail / pmf
         if phi < 1.0:  # F grows like a power of k
             return k * math.exp(min(change / max(k, 1.0), 40.0))
         return k + change
-    return k + (math.log(tail) - math.log(1.0 - u)) * tail / pmf
+    return k + (math.log(tail) - math.log(w)) * tail / pmf
 
 
 @kernel
 def walk(k, d, e, pmf, r, m, phi):  # type: ignore[no-untyped-def]
-    """Step from neighbour to neighbour until F(y - 1) < u <= F(y); (y, status).
+    """Step from neighbour to neighbour until F(y - 1) < v <= F(y); (y, status).
 
-    d = F(k) - u within e; pmf = P(k) within a relative r. Each step adds the error of the term that it adds.
+    d = F(k) - v within e; pmf = P(k) within a relative r. Each step adds the error of the term that it adds.
     """
     q = m / (phi + m)
     while d >= 0.0:
@@ -305,20 +316,20 @@ def walk(k, d, e, pmf, r, m, phi):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def quantile(m, phi, u):  # type: ignore[no-untyped-def]
-    """``min {k : F(k; m, phi) >= u}`` and how sure that is: (k, status).
+def quantile(m, phi, v, w):  # type: ignore[no-untyped-def]
+    """``min {k : F(k; m, phi) >= v}`` and how sure that is: (k, status).
 
     CERTAIN: k is the quantile. UNDECIDED: it is k or a neighbour, for tier 3 to say. OVERFLOW: above 2**32 - 1.
-    m in [0, 1e7]; phi in [1e-6, 1e12] or inf; u an odd multiple of 2**-53.
+    m in [0, 1e7]; phi in [1e-6, 1e12] or inf; v and w as `split` gives them.
     """
-    if m == 0.0:
+    if m == 0.0 or v <= 0.0:
         return np.int64(0), CERTAIN
     phi = min(phi, POISSON_PHI)
     low = -1.0
     if m <= SUM_MEAN or phi <= 1.0:
-        k, status = sum_upwards(m, phi, u)
+        k, status = sum_upwards(m, phi, v)
         if status == CERTAIN:
             return np.int64(k), status
         # Not reached; or too near a step for a sum, whose error is relative to F: then 1 - F may still tell.
         low = np.float64(k) - (1.0 if status == UNDECIDED else 0.0)
-    return search(m, phi, u, low)
+    return search(m, phi, v, w, low)

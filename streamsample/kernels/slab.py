@@ -1,4 +1,8 @@
-"""Fill a slab of counts: addresses and parameters in, counts and the addresses of undecided ones out."""
+"""Fill a slab of counts: addresses and parameters in, counts and the addresses of undecided ones out.
+
+Each feature of a sample takes the route that suits its means. A route is compiled on its own, when it is first needed:
+all of them take 25 s, that of small means alone 10.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ import math
 
 import numpy as np
 
-from streamsample.kernels.columns import fill_column, table_shape
-from streamsample.kernels.dense import LANES, ROWS
-from streamsample.kernels.gamma import fill_gamma, suits
+from streamsample.kernels.blocks import block_of, part_of
+from streamsample.kernels.columns import fill_column, table_shape, tabulate
+from streamsample.kernels.gamma import LANES, SECOND, fill_gamma, fit_of, suits
 from streamsample.kernels.gamma_fit import LEAST_PHI
-from streamsample.kernels.jit import announce_compilation, inlined, kernel
+from streamsample.kernels.jit import announce_compilation, kernel
+from streamsample.kernels.means import mean_range
 from streamsample.kernels.negbin import POISSON_PHI
-from streamsample.kernels.rows import fill_narrow, fill_rows
-from streamsample.kernels.waiting import WAITING, Unit, settle_waiting
+from streamsample.kernels.rows import fill_narrow, fill_rows, tables
+from streamsample.kernels.waiting import full, queue_of, settle_waiting
 
 BLOCK = 512  # features in work at once: words, tables of one bin and flags stay in L1
 BRACKETS, COLUMN, GAMMA, SKEWED = 0, 1, 2, 3  # routes
@@ -23,104 +28,115 @@ NARROW = 16  # fewer features are filled one after the other: 12 ns a count inst
 
 
 @kernel
-def fill_slab(first, last, samples, features, mu, phi, alpha, layout, key, chunks, pending, found, out):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
-    """Fill a slab's units of work `first` to `last` - 1 of ``out[S, N, T]``, and note what is left for tier 3.
+def choose_routes(first, last, features, draws, layout, chunks, limit, route):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
+    """Choose the route of each feature in each sample, for blocks of features of all samples `first` to `last` - 1.
 
-    A unit is a sample, a block of features and one of `chunks` parts of the quads, in this order.
-    samples: (S,), features: (T,) uint64 indices into the posterior; mu, phi: (S, T); alpha: (S, C, T) float64;
-    layout: of the slab's cells, `bins.Layout`; key: (2,) uint64.
-    pending: (units, capacity, 3) int64 positions (s, n, t) of counts that are undecided or do not fit `out`;
-    found: (units, 3) zeros, to which are added how many those are, how many counts waited for SIMD lanes, and how many
-    went on to tier 2.
+    features: (T,) uint64 indices into the posterior; draws: of these, `blocks.Draws`; layout: of the slab's cells,
+    `bins.Layout`; chunks: units that share the cells; limit: the largest count that can be stored; route: (S, T) int8,
+    filled.
     """
-    blocks = (features.size + BLOCK - 1) // BLOCK
+    least, most, scratch = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64), np.empty(SECOND, np.float64)
     for unit in range(first, last):
-        s = unit // (blocks * chunks)
-        t0 = (unit // chunks) % blocks * BLOCK
-        t1 = min(t0 + BLOCK, features.size)
-        q0 = layout.quads.size * (unit % chunks) // chunks
-        q1 = layout.quads.size * (unit % chunks + 1) // chunks
-        fill_unit(
-            s, t0, samples[s], features[t0:t1], mu[s, t0:t1], phi[s, t0:t1], alpha[s, :, t0:t1],
-            layout.quads[q0:q1], layout.lanes[q0:q1], layout, key, pending[unit], found[unit], out[s],
-        )  # fmt: skip
-
-
-@inlined
-def fill_unit(s, t0, sample, features, mu, phi, alpha, quads, lanes, layout, key, pending, found, plane):  # type: ignore[no-untyped-def]
-    """Fill one sample, one block of features and a run of quads.
-
-    plane: (N, T) the sample's counts in the slab.
-    """
-    size = features.size
-    unit = Unit(
-        s, t0, sample, key, np.empty((2, WAITING), np.int64), np.empty((4, WAITING), np.uint64),
-        np.empty(ROWS * LANES), pending, found, plane[:, t0 : t0 + size],
-    )  # fmt: skip
-    base = np.empty((alpha.shape[0], size))
-    for c in range(alpha.shape[0]):
-        for i in range(size):
-            base[c, i] = mu[i] * alpha[c, i]
-    if size < NARROW:
-        fill_narrow(unit, features, base, phi, quads, lanes, layout)
-    else:
-        fill_wide(unit, features, base, phi, quads, lanes, layout, plane)
-
-
-@inlined
-def fill_wide(unit, features, base, phi, quads, lanes, layout, plane):  # type: ignore[no-untyped-def]
-    """Fill a block of features, each by the route that suits it."""
-    size, waiting = features.size, 0
-    route, low, distance = np.empty(size, np.int64), np.empty(size), np.empty(size)
-    rows, terms = np.empty(size, np.int64), np.empty(size, np.int64)
-    choose(base, phi, layout.factor_range, 4 * quads.size, largest(plane), route, low, distance, rows, terms)
-    some = bracketed(route, layout.edges.size)
-    if some.size > 0:
-        means = chosen(base, some, route, BRACKETS)
-        waiting = fill_rows(
-            unit, some, picked(features, some), means, picked(phi, some), quads, lanes, layout, plane, waiting
-        )
-        if positions(route, BRACKETS).size < size:  # 0s of other routes' columns must not come after their counts
-            settle_waiting(unit, waiting)
-            waiting = 0
-    for which in range(GAMMA, SKEWED + 1):
-        some = positions(route, which)
-        if some.size > 0:
-            means, skewed = chosen(base, some, route, which), which == SKEWED
-            waiting = fill_gamma(
-                unit, some, picked(features, some), means, picked(phi, some), skewed, quads, lanes, layout, waiting
-            )
-    for i in range(size):
-        if route[i] == COLUMN:
-            total = min(phi[i], POISSON_PHI)
-            waiting = fill_column(
-                unit, i, features[i], base, total, low[i], distance[i], rows[i], terms[i], quads, lanes, layout, waiting
-            )
-    settle_waiting(unit, waiting)
+        s, t0, t1, _, _ = unit_at(unit, features.size, 0, 1)
+        block = block_of(draws, s, features, t0, t1)
+        mean_range(block.base, block.beta, layout, least, most)
+        for i in range(t1 - t0):
+            total = min(block.phi[i], POISSON_PHI)
+            # Tables of columns know neither a design nor zero inflation.
+            ncells = cells_of(layout, chunks) if block.beta.shape[0] == 0 and block.inflation[i] == 0.0 else 0
+            rows, _, terms = table_shape(least[i], most[i], total, ncells, limit)
+            crowded = rows == 0 or rows * terms > ENTRIES_A_CELL * ncells
+            if crowded and suits(math.sqrt(least[i] * most[i]), total, scratch):
+                route[s, t0 + i] = SKEWED if total < LEAST_PHI else GAMMA
+            else:
+                route[s, t0 + i] = COLUMN if rows > 0 else BRACKETS
 
 
 @kernel
-def choose(base, phi, factor_range, ncells, limit, route, low, distance, rows, terms):  # type: ignore[no-untyped-def]
-    """Choose each feature's route, and the shape of its table where it takes that of columns.
+def fill_by_rows(first, last, samples, features, draws, route, layout, key, chunks, pending, found, out):  # type: ignore[no-untyped-def]
+    """Fill the counts of features on the route BRACKETS, in a slab's units of work `first` to `last` - 1.
 
-    factor_range: (C, 2) least and largest size factor of each group; route, low, distance, rows, terms: (L,), filled.
+    Others may be filled with 0: this route comes before them.
+
+    A unit is a sample, a block of features and one of `chunks` parts of the quads, in this order. samples: (S,) uint64
+    indices into the posterior; features, draws, route, layout: as in `choose_routes`; key: (2,) uint64; pending:
+    (units, capacity, 3) int64 and found: (units, FOUND), zeros at first, of each unit as in `waiting.Queue`;
+    out: (S, N, T).
     """
-    least, most = np.full(phi.size, math.inf), np.zeros(phi.size)  # means
-    for c in range(base.shape[0]):
-        a, b, means = factor_range[c, 0], factor_range[c, 1], base[c]
-        if a <= b:  # the group has a cell
-            for i in range(phi.size):
-                least[i] = min(least[i], means[i] * a)
-                most[i] = max(most[i], means[i] * b)
-    for i in range(phi.size):
-        total = min(phi[i], POISSON_PHI)
-        rows[i], distance[i], terms[i] = table_shape(least[i], most[i], total, ncells, limit)
-        low[i] = math.log(least[i]) if rows[i] > 0 else 0.0
-        crowded = rows[i] == 0 or rows[i] * terms[i] > ENTRIES_A_CELL * ncells
-        if crowded and suits(math.sqrt(least[i] * most[i]), total):
-            route[i] = SKEWED if total < LEAST_PHI else GAMMA
-        else:
-            route[i] = COLUMN if rows[i] > 0 else BRACKETS
+    for unit in range(first, last):
+        s, t0, t1, q0, q1 = unit_at(unit, features.size, layout.quads.size, chunks)
+        quads, lanes, block = layout.quads[q0:q1], layout.lanes[q0:q1], block_of(draws, s, features, t0, t1)
+        queue, j = queue_of(s, t0, pending[unit], found[unit]), np.int64(0)
+        some = bracketed(route[s, t0:t1])
+        part = part_of(block, some, route[s, t0:t1], np.int64(BRACKETS))
+        table = tables(part, layout)
+        while j < quads.size and some.size > 0:
+            j = fill_rows(part, some, table, samples[s], key, quads, lanes, layout, out[s], t0, t1 - t0, queue, j)
+            settle_waiting(queue, samples[s], key, out[s][:, t0:t1])
+
+
+@kernel
+def fill_by_feature(first, last, samples, features, draws, route, layout, key, chunks, pending, found, out):  # type: ignore[no-untyped-def]  # noqa: ARG001 -- one signature for all
+    """Fill all counts of few features, feature by feature. Arguments as in `fill_by_rows`."""
+    for unit in range(first, last):
+        s, t0, t1, q0, q1 = unit_at(unit, features.size, layout.quads.size, chunks)
+        quads, lanes, block = layout.quads[q0:q1], layout.lanes[q0:q1], block_of(draws, s, features, t0, t1)
+        queue, table, counts = queue_of(s, t0, pending[unit], found[unit]), tables(block, layout), out[s][:, t0:t1]
+        for i in range(t1 - t0):
+            j = np.int64(0)
+            while j < quads.size:
+                j = fill_narrow(block, i, table, samples[s], key, quads, lanes, layout, counts, queue, j)
+                if full(queue):
+                    settle_waiting(queue, samples[s], key, counts)
+        settle_waiting(queue, samples[s], key, counts)
+
+
+@kernel
+def fill_by_gamma(first, last, samples, features, draws, route, layout, key, chunks, pending, found, out):  # type: ignore[no-untyped-def]
+    """Fill the counts of features on the routes GAMMA and SKEWED. Arguments as in `fill_by_rows`."""
+    for unit in range(first, last):
+        s, t0, t1, q0, q1 = unit_at(unit, features.size, layout.quads.size, chunks)
+        quads, lanes, block = layout.quads[q0:q1], layout.lanes[q0:q1], block_of(draws, s, features, t0, t1)
+        queue, counts = queue_of(s, t0, pending[unit], found[unit]), out[s][:, t0:t1]
+        for which in range(GAMMA, SKEWED + 1):
+            every, skewed = positions(route[s, t0:t1], which), which == SKEWED
+            for i in range(0, every.size, LANES):
+                some, j = every[i : i + LANES], np.int64(0)
+                part = part_of(block, some, route[s, t0:t1], which)
+                w = fit_of(part, skewed)
+                while j < quads.size:
+                    j = fill_gamma(part, some, w, skewed, samples[s], key, quads, lanes, layout, counts, queue, j)
+                    if full(queue):
+                        settle_waiting(queue, samples[s], key, counts)
+        settle_waiting(queue, samples[s], key, counts)
+
+
+@kernel
+def fill_by_columns(first, last, samples, features, draws, route, layout, key, chunks, pending, found, out):  # type: ignore[no-untyped-def]
+    """Fill the counts of features on the route COLUMN. Arguments as in `fill_by_rows`."""
+    least, most = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64)
+    limit = (np.int64(1) << (8 * out.itemsize)) - 1
+    for unit in range(first, last):
+        s, t0, t1, q0, q1 = unit_at(unit, features.size, layout.quads.size, chunks)
+        quads, lanes, block = layout.quads[q0:q1], layout.lanes[q0:q1], block_of(draws, s, features, t0, t1)
+        queue, counts = queue_of(s, t0, pending[unit], found[unit]), out[s][:, t0:t1]
+        mean_range(block.base, block.beta, layout, least, most)
+        for i in range(t1 - t0):
+            if route[s, t0 + i] == COLUMN:
+                column, j = tabulate(block, i, least[i], most[i], cells_of(layout, chunks), limit), np.int64(0)
+                while j < quads.size:
+                    j = fill_column(block, i, column, samples[s], key, quads, lanes, layout, counts, queue, j)
+                    if full(queue):
+                        settle_waiting(queue, samples[s], key, counts)
+        settle_waiting(queue, samples[s], key, counts)
+
+
+@kernel
+def unit_at(unit, nfeatures, nquads, chunks):  # type: ignore[no-untyped-def]
+    """Where a unit of work is: its sample, and its ranges of features and quads."""
+    blocks = (nfeatures + BLOCK - 1) // BLOCK
+    s, t0, part = unit // (blocks * chunks), unit // chunks % blocks * BLOCK, unit % chunks
+    return s, t0, min(t0 + BLOCK, nfeatures), nquads * part // chunks, nquads * (part + 1) // chunks
 
 
 @kernel
@@ -135,37 +151,26 @@ def positions(route, which):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def bracketed(route, nedges):  # type: ignore[no-untyped-def]
+def bracketed(route):  # type: ignore[no-untyped-def]
     """The columns that pass the brackets: all where many have to, as whole rows are stored faster than parts."""
-    some = positions(route, BRACKETS)
-    if nedges > 0 and 0 < some.size < route.size and FEW * some.size >= route.size:
-        return np.arange(route.size)
+    some = positions(route, np.int64(BRACKETS))
+    if 0 < some.size < route.size and FEW * some.size >= route.size:
+        some = np.empty(route.size, np.int64)
+        for i in range(route.size):
+            some[i] = i
     return some
 
 
 @kernel
-def picked(values, columns):  # type: ignore[no-untyped-def]
-    """Some of the values."""
-    some = np.empty(columns.size, values.dtype)
-    for i in range(columns.size):
-        some[i] = values[columns[i]]
-    return some
+def cells_of(layout, chunks):  # type: ignore[no-untyped-def]
+    """How many cells a unit has, about: the same for all of them, on which the shape of tables rests."""
+    return 4 * layout.quads.size // chunks
 
 
-@kernel
-def chosen(base, columns, route, which):  # type: ignore[no-untyped-def]
-    """Some columns of the means, contiguous; 0 where another route is taken: such counts are settled at once, as 0."""
-    some = np.empty((base.shape[0], columns.size))
-    for c in range(base.shape[0]):
-        for i in range(columns.size):
-            some[c, i] = base[c, columns[i]] if route[columns[i]] == which else 0.0
-    return some
-
-
-@kernel
-def largest(plane):  # type: ignore[no-untyped-def]
-    """The largest count that can be stored."""
-    return (np.int64(1) << (8 * plane.itemsize)) - 1
-
-
-announce_compilation(fill_slab, "the kernel")
+for _route, _what in (
+    (fill_by_rows, "small means"),
+    (fill_by_columns, "middling means"),
+    (fill_by_gamma, "large means"),
+    (fill_by_feature, "single features"),
+):
+    announce_compilation(_route, f"the kernel of {_what}")

@@ -1,4 +1,8 @@
-"""Counts that the fast routes leave, collected from many cells and settled together in SIMD lanes."""
+"""Counts that the fast routes leave, collected from many cells and settled together in SIMD lanes.
+
+Routes only fill a queue, and go back to their caller when it is full. If they emptied it themselves, all that settling
+calls would be linked into each of them and compiled once more: ten of twenty-seven seconds.
+"""
 
 from __future__ import annotations
 
@@ -7,125 +11,132 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsample.kernels.dense import DOUBT, LANES, PHI, TERM, TERMS, TOTAL, M, Q, U, Y, add_terms, start_sums
-from streamsample.kernels.jit import inlined, kernel
-from streamsample.kernels.negbin import CERTAIN, POISSON_PHI, quantile
+from streamsample.kernels.dense import DOUBT, LANES, PHI, ROWS, STRIDE, TERMS, WHO, M, V, W, Y, add_terms, start_sums
+from streamsample.kernels.jit import kernel
+from streamsample.kernels.negbin import CERTAIN, POISSON_PHI, quantile, split
 from streamsample.kernels.philox import LOW, philox, uniform, word_of
 
-WAITING = LANES  # counts settled together, with room for those of a block that come on top
-STOPS = (8, 32, 128)  # terms after which settled lanes make way
-LARGE = 96.0  # means for which 128 terms would be too few, unless phi is small
+STEP = 2048  # counts that a route may add before it looks whether the queue is full: four cells of a block
+CAPACITY = LANES + STEP + 8  # no power of two, as in `dense`
+STOPS = (0, 8, 32, 128)  # terms after which settled lanes, and hopeless ones, make way
 PLANE_0, PLANE_1 = np.uint64(0), np.uint64(1)  # of Philox's counter: hi and lo
+ROW, COLUMN, FEATURE, QUAD, LANE, HI = range(6)  # of `Queue.bits`
+MEAN, TOTAL_COUNT, INFLATION = range(3)  # of `Queue.values`
+PENDING, WAITED, SCALAR, OUTSIDE = range(4)  # of `Queue.found`
+FOUND = 4
 
 
-class Unit(NamedTuple):
-    """Where a unit of work is, and what its counts wait in."""
+class Queue(NamedTuple):
+    """Counts that wait, all of one unit of work."""
 
-    s: np.int64
-    """Position of the sample in the slab."""
-    t0: np.int64
-    """Position of the block's first feature."""
-    sample: np.uint64
-    """Index of the sample."""
-    key: NDArray[np.uint64]
-    """(2,)."""
-    places: NDArray[np.int64]
-    """(2, WAITING) row of the cell, and column within the block."""
+    state: NDArray[np.int64]
+    """(3,) how many wait; position of the sample in the slab, and of the block's first feature."""
     bits: NDArray[np.uint64]
-    """(4, WAITING) feature, quad, lane and hi."""
+    """(6, CAPACITY) row of the cell, column within the block, feature, quad, lane and hi."""
     values: NDArray[np.float64]
-    """(ROWS * LANES,) of `dense`."""
+    """(3, CAPACITY) m, phi and pi."""
+    sums: NDArray[np.float64]
+    """(ROWS * STRIDE,) scratch of `dense`."""
     pending: NDArray[np.int64]
     """(capacity, 3) positions (s, n, t) for tier 3."""
     found: NDArray[np.int64]
-    """(3,) how many counts are pending, have waited, and went on to tier 2."""
-    out: NDArray[np.unsignedinteger]
-    """(N, L) counts of the block."""
+    """(FOUND,) how many counts are pending, have waited, and went on to tier 2; how many means are outside."""
 
 
-@inlined
-def wait(unit, waiting, n, column, feature, quad, lane, hi, m, phi):  # type: ignore[no-untyped-def]  # compiled
+@kernel
+def queue_of(s, t0, pending, found):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
+    """A queue in which nothing waits."""
+    state = np.empty(3, np.int64)
+    state[0], state[1], state[2] = 0, s, t0
+    bits, values = np.empty((6, CAPACITY), np.uint64), np.empty((3, CAPACITY), np.float64)
+    return Queue(state, bits, values, np.empty(ROWS * STRIDE, np.float64), pending, found)
+
+
+@kernel
+def wait(queue, n, column, feature, quad, lane, hi, m, phi, inflation):  # type: ignore[no-untyped-def]
     """Let one count wait."""
-    places, bits, values = unit.places, unit.bits, unit.values
-    places[0, waiting], places[1, waiting] = n, column
-    bits[0, waiting], bits[1, waiting], bits[2, waiting], bits[3, waiting] = feature, quad, lane, hi
-    values[M + waiting], values[PHI + waiting] = m, min(phi, POISSON_PHI)
-    return waiting + 1
+    i, bits, values = np.uint64(queue.state[0]), queue.bits, queue.values  # unsigned: no check for a negative one
+    bits[ROW, i], bits[COLUMN, i], bits[FEATURE, i], bits[QUAD, i], bits[LANE, i] = n, column, feature, quad, lane
+    bits[HI, i] = hi
+    values[MEAN, i], values[TOTAL_COUNT, i], values[INFLATION, i] = m, phi, inflation
+    queue.state[0] += 1
 
 
 @kernel
-def settle_waiting(unit, waiting):  # type: ignore[no-untyped-def]
-    """Settle the counts that wait, and note in `pending` what tier 2 leaves."""
-    unit.found[1] += waiting
-    features, quads, lane, hi = unit.bits[0], unit.bits[1], unit.bits[2], unit.bits[3]
-    w, key, sample = unit.values, unit.key, unit.sample
-    for i in range(waiting):
-        words = philox(features[i] & LOW, quads[i] & LOW, sample & LOW, PLANE_1, key[0], key[1])
-        w[U + i] = uniform(hi[i], word_of(words, lane[i]))
-    start_sums(w, waiting)
-    waiting = drop_large(unit, w, waiting)
-    terms = 0
-    for stop in STOPS:
-        while terms < stop:
-            add_terms(w, waiting, terms)
-            terms += TERMS
-        waiting = land_settled(unit, w, waiting, terms)
-    for i in range(waiting):
-        settle_alone(unit, w, i)
+def full(queue):  # type: ignore[no-untyped-def]
+    """Whether there may be no room for another step of a route."""
+    return queue.state[0] > CAPACITY - STEP
 
 
 @kernel
-def drop_large(unit, w, waiting):  # type: ignore[no-untyped-def]
-    """Give counts that sums would not reach to tier 2 at once; returns how many are left."""
-    left = 0
-    for i in range(waiting):
-        if w[M + i] > LARGE and w[PHI + i] > 1.0:
-            settle_alone(unit, w, i)
-        else:
-            move(unit, w, i, left)
-            left += 1
-    return left
+def leave_outside(queue, means, largest):  # type: ignore[no-untyped-def]
+    """Count the means that are not at most `largest`, and go on with 0 for them."""
+    for i in range(means.size):
+        if not means[i] <= largest:
+            queue.found[OUTSIDE] += 1
+            means[i] = 0.0
 
 
 @kernel
-def land_settled(unit, w, waiting, terms):  # type: ignore[no-untyped-def]
-    """Store the counts that are certain, and move the others to the front; returns how many those are."""
-    left = 0
-    for i in range(waiting):
+def settle_waiting(queue, sample, key, out):  # type: ignore[no-untyped-def]
+    """Settle the counts that wait, and note what tier 2 leaves; out: (N, L) counts of the block."""
+    waiting = queue.state[0]
+    queue.found[WAITED] += waiting
+    queue.state[0] = 0
+    for first in range(0, waiting, LANES):
+        size = min(LANES, waiting - first)
+        fill_lanes(queue, first, size, sample, key)
+        start_sums(queue.sums, size)
+        terms = np.int64(0)
+        for stop in STOPS:
+            while terms < stop:
+                add_terms(queue.sums, size, terms)
+                terms += TERMS
+            size = land(queue, size, terms, out)
+
+
+@kernel
+def fill_lanes(queue, first, size, sample, key):  # type: ignore[no-untyped-def]
+    """Take `size` counts from the queue's `first` on, and draw the words `lo` that they need now."""
+    features, quads, lane, hi = queue.bits[FEATURE], queue.bits[QUAD], queue.bits[LANE], queue.bits[HI]
+    m, phi, inflation = queue.values[MEAN], queue.values[TOTAL_COUNT], queue.values[INFLATION]
+    w, k0, k1 = queue.sums, key[0], key[1]
+    for i in range(size):
+        j = first + i
+        words = philox(features[j] & LOW, quads[j] & LOW, sample & LOW, PLANE_1, k0, k1)
+        w[V + i], w[W + i] = split(uniform(hi[j], word_of(words, lane[j])), inflation[j])
+    for i in range(size):
+        w[M + i], w[PHI + i], w[WHO + i] = m[first + i], min(phi[first + i], POISSON_PHI), first + i
+
+
+@kernel
+def land(queue, size, terms, out):  # type: ignore[no-untyped-def]
+    """Store the counts that are certain, settle alone those that sums won't, and move the others to the front."""
+    rows, columns, w, left = queue.bits[ROW], queue.bits[COLUMN], queue.sums, 0
+    for i in range(size):
+        j = np.int64(w[WHO + i])
         if w[DOUBT + i] == 0.0 and w[Y + i] < terms:
-            unit.out[unit.places[0, i], unit.places[1, i]] = np.int64(w[Y + i])
+            out[rows[j], columns[j]] = np.int64(w[Y + i])
+        elif w[DOUBT + i] > 0.0 or terms == STOPS[-1]:
+            out[rows[j], columns[j]] = settle_alone(queue, i, rows[j], columns[j], np.int64(1) << (8 * out.itemsize))
         else:
-            move(unit, w, i, left)
+            if left < i:
+                for row in range(ROWS):
+                    w[row * STRIDE + left] = w[row * STRIDE + i]
             left += 1
     return left
 
 
-@inlined
-def move(unit, w, i, to):  # type: ignore[no-untyped-def]
-    """Move a waiting count."""
-    unit.places[0, to], unit.places[1, to] = unit.places[0, i], unit.places[1, i]
-    w[M + to], w[PHI + to], w[U + to], w[Q + to] = w[M + i], w[PHI + i], w[U + i], w[Q + i]
-    w[TERM + to], w[TOTAL + to], w[Y + to], w[DOUBT + to] = w[TERM + i], w[TOTAL + i], w[Y + i], w[DOUBT + i]
-
-
 @kernel
-def settle_alone(unit, w, i):  # type: ignore[no-untyped-def]
-    """Settle one count that waits by tier 2."""
-    n, column = unit.places[0, i], unit.places[1, i]
-    unit.out[n, column] = settle_one(unit, n, column, w[M + i], w[PHI + i], w[U + i])
-
-
-@kernel
-def settle_one(unit, n, column, m, phi, u):  # type: ignore[no-untyped-def]
-    """Settle one count by tier 2, or note it in `pending`."""
-    unit.found[2] += 1
-    y, status = quantile(m, phi, u)
-    if status == CERTAIN and y < np.int64(1) << (8 * unit.out.itemsize):
+def settle_alone(queue, i, n, column, beyond):  # type: ignore[no-untyped-def]
+    """Settle the count in a lane by tier 2, or note it in `pending`, as if it is not below `beyond`."""
+    w, found = queue.sums, queue.found
+    found[SCALAR] += 1
+    y, status = quantile(w[M + i], w[PHI + i], w[V + i], w[W + i])
+    if status == CERTAIN and y < beyond:
         return y
-    count = unit.found[0]
-    if count < unit.pending.shape[0]:
-        unit.pending[count, 0] = unit.s
-        unit.pending[count, 1] = n
-        unit.pending[count, 2] = unit.t0 + column
-    unit.found[0] = count + 1
+    if found[PENDING] < queue.pending.shape[0]:
+        where = queue.pending[found[PENDING]]
+        where[0], where[1], where[2] = queue.state[1], n, queue.state[2] + column
+    found[PENDING] += 1
     return np.int64(0)

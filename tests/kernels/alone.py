@@ -10,10 +10,11 @@ from numba import prange
 from numpy.typing import NDArray
 
 from streamsample.exact import settle
-from streamsample.kernels.negbin import OVERFLOW, UNDECIDED, quantile
+from streamsample.kernels.negbin import OVERFLOW, UNDECIDED
 from streamsample.kernels.philox import uniform_at
-from streamsample.minibatch import key_words
+from streamsample.slab_work import key_words
 from streamsample.stream import CountStream
+from tests.kernels.referee import quantile
 
 
 @numba.njit(error_model="numpy", parallel=True)

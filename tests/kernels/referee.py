@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 from scipy import special
 
 from streamsample.exact import settle
-from streamsample.kernels.negbin import CERTAIN, UNDECIDED, quantile
+from streamsample.kernels import negbin
+from streamsample.kernels.negbin import CERTAIN, UNDECIDED
 
 Floats = NDArray[np.float64]
+
+
+@numba.njit(error_model="numpy")
+def quantile(m, phi, u):
+    """Tier 2 without zero inflation: (k, status)."""
+    return negbin.quantile(m, phi, u, 1.0 - u)
 
 
 @numba.njit(error_model="numpy")

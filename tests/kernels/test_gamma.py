@@ -31,27 +31,57 @@ def words(j: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]
     return (j >> 20).astype(np.uint32), (j << 12 | 0xABC).astype(np.uint32)
 
 
+def pieces(size: int) -> list[NDArray[np.int64]]:
+    """As many elements as the kernel has in work at once."""
+    return np.array_split(np.arange(size), -(-size // gamma.LANES)) if size else []
+
+
+def row(w: Floats, start: int, size: int) -> Floats:
+    """A row of the kernel's scratch."""
+    return w[start : start + size]
+
+
+def lanes(phi: Floats, skewed: bool) -> Floats:
+    """Scratch with all that follows from phi."""
+    w = np.zeros(gamma.SIZE)
+    row(w, gamma.PHI, phi.size)[:] = phi
+    gamma.fill_quantiles(w, phi.size, skewed)
+    gamma.fill_powers(w, phi.size)
+    return w
+
+
+def quantiles(phi: Floats, j: NDArray[np.int64], skewed: bool) -> Floats:
+    """Scratch with w, and the bound of its error."""
+    w = lanes(phi, skewed)
+    gamma.normal_quantile(*words(j), w, phi.size)
+    (gamma.skewed_quantile if skewed else gamma.gamma_quantile)(w, phi.size)
+    return w
+
+
 def fitted(phi: Floats, z: Floats) -> tuple[Floats, Floats]:
     """The fit at z, evaluated as the kernel does: the cube root of w / phi, or phi log(w); and its variable x."""
-    coefficients = np.zeros((gamma.ROWS, phi.size))
-    gamma.fill_quantiles(phi, bool(phi[0] < LEAST_PHI), coefficients)
-    x = z * coefficients[0] + coefficients[1]
-    return np.asarray((coefficients[2:] * x ** np.arange(gamma.ROWS - 2)[:, None]).sum(axis=0)), x
+    skewed, made, variable = bool(phi[0] < LEAST_PHI), [], []
+    degrees = (gamma.SKEWED if skewed else gamma.QUANTILE).shape[0]
+    for some in pieces(phi.size):
+        w = lanes(phi[some], skewed)
+        x = z[some] * row(w, gamma.STEP, some.size) + row(w, gamma.START, some.size)
+        coefficients = [row(w, gamma.SECOND + k * gamma.STRIDE, some.size) for k in range(degrees)]  # descending
+        made.append(np.polyval(coefficients, x))
+        variable.append(x)
+    return np.concatenate(made), np.concatenate(variable)
 
 
 def expanded(m: Floats, phi: Floats, j: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """``a - 1`` and its bound, by the kernel."""
     x, bound = np.empty(m.size), np.empty(m.size)
     for skewed in (False, True):
-        some = np.flatnonzero((phi < LEAST_PHI) == skewed)
-        powers, work = np.empty((gamma.POWERS, some.size)), np.empty((gamma.SCRATCH, some.size))
-        coefficients = np.empty((gamma.ROWS, some.size))
-        gamma.fill_quantiles(phi[some], skewed, coefficients)
-        gamma.fill_powers(phi[some], powers)
-        gamma.normal_quantile(*words(j[some]), work)
-        gamma.gamma_quantile(phi[some], skewed, coefficients, work)
-        gamma.expand(m[some], phi[some], powers, work)
-        x[some], bound[some] = work[0], work[1]
+        members = np.flatnonzero((phi < LEAST_PHI) == skewed)
+        for piece in pieces(members.size):
+            some = members[piece]
+            w = quantiles(phi[some], j[some], skewed)
+            row(w, gamma.M, some.size)[:] = m[some]
+            gamma.expand(w, some.size)
+            x[some], bound[some] = row(w, gamma.Z, some.size), row(w, gamma.SPREAD, some.size)
     return x, bound
 
 
@@ -116,13 +146,32 @@ def test_the_fit_for_small_phi_is_better_than_is_relied_on():
 def test_normal_quantiles_with_the_fit_of_their_slope():
     z = np.concatenate([np.linspace(-LARGEST_Z, LARGEST_Z, 5001), [0.0, 1e-9, -1e-9]])
     j = lattice(z)
-    work = np.empty((3, z.size))
-    gamma.normal_quantile(*words(j), work)
+    found, inside = np.empty(z.size), np.empty(z.size, bool)
+    for some in pieces(z.size):
+        w = lanes(np.full(some.size, 2.0), skewed=False)  # for which x is z over LARGEST_Z
+        gamma.normal_quantile(*words(j[some]), w, some.size)
+        found[some] = row(w, gamma.X, some.size) * LARGEST_Z
+        inside[some] = np.isfinite(row(w, gamma.SPREAD, some.size))
     true = special.ndtri(uniforms(j))
-    inside = work[1] < LARGEST_DEPTH
     assert inside[np.abs(z) < 0.999 * LARGEST_Z].all()
     # The cube root grows by less than 0.5 for each unit of z.
-    assert np.abs(work[0] - true)[inside].max() < gamma.FIT / 2
+    assert np.abs(found - true)[inside].max() < gamma.FIT / 2
+
+
+def test_normal_quantiles_of_what_zero_inflation_leaves():
+    """v and 1 - v rounded as in `negbin.split`; nothing is told of what is inflated."""
+    rng = np.random.default_rng(8)
+    j, pi = lattice(rng.uniform(-8, 8, 3000)), rng.choice([0.0, 1e-9, 0.3, 0.97], 3000)
+    for some in pieces(j.size):
+        w = lanes(np.full(some.size, 2.0), skewed=False)
+        row(w, gamma.PI, some.size)[:] = pi[some]
+        gamma.normal_quantile(*words(j[some]), w, some.size)
+        inside = np.isfinite(row(w, gamma.SPREAD, some.size))
+        v = (uniforms(j[some]) - pi[some]) / (1 - pi[some])
+        assert not inside[v < special.ndtr(-1.001 * LARGEST_Z)].any()
+        assert inside[(v > special.ndtr(-0.999 * LARGEST_Z)) & (v < special.ndtr(0.999 * LARGEST_Z))].all()
+        gap = np.abs(row(w, gamma.X, some.size) * LARGEST_Z - special.ndtri(np.where(inside, v, 0.5)))
+        assert gap[inside].max() < gamma.FIT / 2
 
 
 def test_the_quantile_of_the_gamma_distribution_with_small_phi():
@@ -130,14 +179,14 @@ def test_the_quantile_of_the_gamma_distribution_with_small_phi():
     rng = np.random.default_rng(6)
     phi = np.exp(rng.uniform(np.log(gamma.SKEWED_PHI), np.log(LEAST_PHI) - 1e-9, 100_000))
     j = lattice(rng.uniform(-LARGEST_Z, LARGEST_Z, phi.size))
-    coefficients, work = np.empty((gamma.ROWS, phi.size)), np.empty((gamma.SCRATCH, phi.size))
-    gamma.fill_quantiles(phi, True, coefficients)
-    gamma.normal_quantile(*words(j), work)
-    gamma.gamma_quantile(phi, True, coefficients, work)
-    inside, u = np.isfinite(work[1]), uniforms(j)
+    found, bound = np.empty((2, phi.size))
+    for some in pieces(phi.size):
+        w = quantiles(phi[some], j[some], skewed=True)
+        found[some], bound[some] = row(w, gamma.G, some.size), row(w, gamma.SPREAD, some.size)
+    inside, u = np.isfinite(bound), uniforms(j)
     true = np.where(u < 0.5, special.gammaincinv(phi, u), special.gammainccinv(phi, 1 - u))
     assert inside.mean() > 0.6
-    assert np.abs(work[3] / true - 1)[inside].max() < gamma.FIT_SKEWED / 2
+    assert np.abs(found / true - 1)[inside].max() < gamma.FIT_SKEWED / 2
 
 
 def test_out_of_the_fits_range_nothing_is_certain():
@@ -175,17 +224,23 @@ def test_the_solutions_compared_with_are_solutions():
 @pytest.mark.parametrize("limit", [255.0, 65535.0])
 def test_counts_above_the_types_limit_are_left(limit):
     x = np.array([limit - 0.5, limit + 0.5, 6.5, 5.5, limit - 1.0])
-    gamma.settle(x, np.full(x.size, 1e-6), limit)
-    assert x.tolist() == [limit, -1, 7, -1, -1]
+    w = np.zeros(gamma.SIZE)
+    row(w, gamma.Z, x.size)[:], row(w, gamma.SPREAD, x.size)[:] = x, 1e-6
+    gamma.settle(w, x.size, limit)
+    assert row(w, gamma.Z, x.size).tolist() == [limit, -1, 7, -1, -1]
+
+
+def suits(mean: float, phi: float) -> bool:
+    return bool(gamma.suits(mean, phi, np.empty(gamma.SECOND)))
 
 
 def test_what_does_not_suit():
-    assert gamma.suits(1000.0, 20.0)
-    assert gamma.suits(1000.0, np.nextafter(LEAST_PHI, 0))
-    assert gamma.suits(1000.0, LEAST_PHI)
-    assert gamma.suits(1000.0, gamma.SKEWED_PHI)
-    assert not gamma.suits(1000.0, np.nextafter(gamma.SKEWED_PHI, 0))
-    assert not gamma.suits(np.nextafter(gamma.LEAST_MEAN, 0), 20.0)
-    assert not gamma.suits(1e7, 1e9)
-    assert not gamma.suits(np.nan, 20.0)
-    assert not gamma.suits(0.0, 20.0)
+    assert suits(1000.0, 20.0)
+    assert suits(1000.0, np.nextafter(LEAST_PHI, 0))
+    assert suits(1000.0, LEAST_PHI)
+    assert suits(1000.0, gamma.SKEWED_PHI)
+    assert not suits(1000.0, np.nextafter(gamma.SKEWED_PHI, 0))
+    assert not suits(np.nextafter(gamma.LEAST_MEAN, 0), 20.0)
+    assert not suits(1e7, 1e9)
+    assert not suits(np.nan, 20.0)
+    assert not suits(0.0, 20.0)

@@ -18,7 +18,7 @@ COUNT = """
 import logging
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from streamsample.kernels.negbin import quantile
-print(quantile(0.5, 2.0, 0.9)[0], quantile.stats.cache_hits.get(quantile.signatures[0], 0))
+print(quantile(0.5, 2.0, 0.9, 0.1)[0], quantile.stats.cache_hits.get(quantile.signatures[0], 0))
 """
 
 

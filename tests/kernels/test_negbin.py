@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from streamsample.exact import settle
-from streamsample.kernels.negbin import CERTAIN, COUNT_MAX, OVERFLOW, UNDECIDED, quantile
+from streamsample.kernels.negbin import CERTAIN, COUNT_MAX, OVERFLOW, UNDECIDED
 from tests.golden import make_grid
-from tests.kernels.referee import Elements, cdf, random_elements, unsettled, wrong
+from tests.kernels.referee import Elements, cdf, quantile, random_elements, unsettled, wrong
 
 
 @pytest.fixture(params=[False, True], ids=["gradual", "flush-to-zero"])

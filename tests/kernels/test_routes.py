@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.workloads import WORKLOADS
-from streamsample.bins import lay_out
 from streamsample.errors import CountOverflow
 from streamsample.kernels.columns import LEAST_CELLS
-from streamsample.kernels.slab import BLOCK, BRACKETS, COLUMN, GAMMA, SKEWED, choose
+from streamsample.kernels.slab import BLOCK, BRACKETS, COLUMN, GAMMA, SKEWED, choose_routes
 from streamsample.posterior import Posterior
+from streamsample.slab_work import draws
 from streamsample.stream import CountStream
 from tests.kernels.alone import counts_alone, counts_by_slab
 
@@ -85,16 +85,11 @@ def test_any_regime(seed: int) -> None:
 
 def routes_of(stream: CountStream) -> list[int]:
     """The route of each feature of the first sample."""
-    block, cells = stream.load(0, 1).parameters, stream.posterior.cells
-    chosen = stream.selection.cells
-    layout = lay_out(chosen, cells.size_factor[chosen], cells.group[chosen], block.alpha.shape[1])
-    size = stream.shape[2]
-    route, rows, terms = np.empty((3, size), np.int64)
-    choose(
-        block.mu[0] * block.alpha[0], block.phi[0], layout.factor_range, 4 * layout.quads.size, 2**32 - 1,
-        route, np.empty(size), np.empty(size), rows, terms,
-    )  # fmt: skip
-    return route.tolist()
+    features = stream.selection.features.astype(np.uint64)
+    route, blocks = np.empty((1, features.size), np.int8), -(-features.size // BLOCK)
+    block, layout = draws(stream.load(0, 1).parameters), stream.layout(0, stream.shape[1])
+    choose_routes(0, blocks, features, block, layout, 1, 2**32 - 1, route)
+    return route[0].tolist()
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

@@ -13,11 +13,21 @@ import pytest
 from streamsample.bins import MOST_BINS, lay_out
 from streamsample.exact import settle
 from streamsample.kernels.philox import uniform_at
-from streamsample.kernels.slab import BLOCK, NARROW, fill_slab
-from streamsample.minibatch import key_words
+from streamsample.kernels.slab import (
+    BLOCK,
+    NARROW,
+    choose_routes,
+    fill_by_columns,
+    fill_by_feature,
+    fill_by_gamma,
+    fill_by_rows,
+)
 from streamsample.posterior import Posterior
+from streamsample.slab_work import key_words
 from streamsample.stream import CountStream
 from tests.kernels.alone import counts_alone
+
+KERNELS = fill_by_rows, fill_by_columns, fill_by_gamma, fill_by_feature
 
 
 def posterior_like(mean: float, spread: float, phi: float, shape=(2, 240, BLOCK + 40), seed=0) -> Posterior:
@@ -71,6 +81,8 @@ def test_more_undecided_counts_than_there_is_room_for(monkeypatch):
 DIGEST = """
 import hashlib, json, sys
 import torch
+from streamsample import slab_work
+slab_work.WORTH_COMPILING = 0
 if sys.argv[1] == "flush":
     assert torch.set_flush_denormal(True)
 from tests.kernels.test_slab import posterior_like
@@ -100,10 +112,24 @@ def test_the_same_bytes_on_a_baseline_processor_and_with_flush_to_zero(tmp_path)
 
 
 def test_one_specialisation_a_dtype():
-    stream = CountStream(posterior_like(-1.5, 1.5, 0.5, shape=(1, 8, 20)))
-    for dtype in (np.uint8, np.uint16, np.uint32):
-        stream.load(0, 1).fill(0, 1, 0, 8, np.zeros(stream.shape, dtype))
-    assert len(fill_slab.signatures) == 3
+    """Whatever a posterior holds, and however its arrays lie in memory."""
+    plain = posterior_like(2.0, 1.0, 0.5, shape=(2, 8, 20))
+    block = plain.read(np.arange(2))
+    read_only = [np.asfortranarray(array) for array in (block.mu, block.phi, block.alpha)]
+    for array in read_only:
+        array.flags.writeable = False
+    rng = np.random.default_rng(1)
+    more = {"beta": rng.normal(0, 0.1, (2, 3, 20)), "design": rng.normal(size=(8, 3)), "zero_inflation": block.mu * 0}
+    posteriors = plain, Posterior.from_arrays(*read_only, n_cells=8), Posterior.from_arrays(*read_only[:2], **more)
+    for posterior in posteriors:
+        for dtype in (np.uint8, np.uint16, np.uint32):
+            for features in (slice(None), slice(3, 9)):
+                stream = CountStream(posterior).select(features=features)
+                stream.load(0, 2).fill(0, 2, 0, 8, np.zeros(stream.shape, dtype))
+    dtypes = [signature[-1].dtype.name for kernel in KERNELS for signature in kernel.signatures]
+    assert max(map(dtypes.count, dtypes)) <= len(KERNELS)
+    assert len({tuple(map(str, s[:-1])) for kernel in KERNELS for s in kernel.signatures}) == 1
+    assert len(choose_routes.signatures) == 1
 
 
 def test_bins_hold_their_cells():
