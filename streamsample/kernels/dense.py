@@ -7,7 +7,7 @@ a relative MARGIN, which covers every rounding error; larger counts and closer c
 
 from __future__ import annotations
 
-from streamsample.kernels.elementary import exp, log1p
+from streamsample.kernels.elementary import exp, log, lost
 from streamsample.kernels.jit import kernel
 
 LANES = 1024  # counts at once
@@ -18,25 +18,31 @@ LARGE = 96.0  # means for which 128 terms would be too few, unless phi is small
 # All of a lane's numbers are in one array at constant distances: LLVM then knows them to be disjoint, and keeps eight
 # terms in registers. As arrays of their own they took more checks than it is willing to make, or a loop a term each.
 STRIDE = LANES + 8  # rows that are powers of two apart would share the same few lines of the cache
-M, PHI, V, W, Q, TERM, TOTAL, Y, DOUBT, WHO = (STRIDE * i for i in range(10))
-ROWS = 10
+PHI, V, Q, TERM, TOTAL, Y, DOUBT, WHO = (STRIDE * i for i in range(8))
+ROWS = 8
 
 
 @kernel
-def start_sums(w, size):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
-    """Begin the sums of `size` lanes at P(0); w: (ROWS * STRIDE,) with M, PHI (at most POISSON_PHI) and V filled."""
+def start_sums(w, m, size):  # type: ignore[no-untyped-def]  # compiled: Numba infers the types
+    """Begin the sums of `size` lanes at P(0).
+
+    w: (ROWS * STRIDE,) with PHI (at most POISSON_PHI) and V filled; m: (>= size,) means. MARGIN covers what one
+    reciprocal in place of two quotients adds.
+    """
     for i in range(size):
-        x = w[PHI + i] * log1p(w[M + i] / w[PHI + i])
-        w[TERM + i] = x if x < LARGEST_EXPONENT else LARGEST_EXPONENT
-    for i in range(size):
-        hopeless = (w[TERM + i] >= LARGEST_EXPONENT) | ((w[M + i] > LARGE) & (w[PHI + i] > 1.0))
+        phi = w[PHI + i]
+        x = m[i] / phi
+        y = 1.0 + x
+        r = 1.0 / y
+        exponent = phi * (log(y) + lost(x, y) * r)
+        hopeless = (exponent >= LARGEST_EXPONENT) | ((m[i] > LARGE) & (phi > 1.0))
+        w[Q + i] = x * r
         w[DOUBT + i] = 1.0 if hopeless else 0.0
-        w[Y + i] = 0.0
+        w[TERM + i] = exponent if exponent < LARGEST_EXPONENT else LARGEST_EXPONENT
     for i in range(size):
         w[TERM + i] = exp(-w[TERM + i])
-    for i in range(size):
         w[TOTAL + i] = w[TERM + i]
-        w[Q + i] = w[M + i] / (w[PHI + i] + w[M + i])
+        w[Y + i] = 0.0
 
 
 @kernel

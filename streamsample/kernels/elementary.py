@@ -78,9 +78,14 @@ def log(y):  # type: ignore[no-untyped-def]
 def log1p(x):  # type: ignore[no-untyped-def]
     """log(1 + x) for x > -1, with a small relative error however small x is."""
     y = 1.0 + x
+    return log(y) + lost(x, y) / y
+
+
+@inlined
+def lost(x, y):  # type: ignore[no-untyped-def]
+    """What rounding ``y = 1 + x`` has lost, exactly (Knuth's two-sum)."""
     v = y - 1.0
-    lost = (1.0 - (y - v)) + (x - v)  # exactly what rounding 1 + x has lost (Knuth's two-sum)
-    return log(y) + lost / y
+    return (1.0 - (y - v)) + (x - v)
 
 
 @kernel
