@@ -1,4 +1,4 @@
-"""The slab's routes against the twin: ``python -m tests.against_twin [--counts 10000000] [WORKLOAD ...]``.
+"""The slab's routes against the twin: ``python -m tests.against_twin [--kind KIND] [WORKLOAD ...]``.
 
 Every count is computed twice: by the kernels as a run computes it, and one by one by the twin, another compiler's
 program of another algorithm. 10^7 counts of a workload take the twin a minute or two of one core's time.
@@ -9,17 +9,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.designs import designed, inflated
 from benchmarks.workloads import WORKLOADS, Workload
 from streamsample import twin
 from streamsample.geometry import Shape
 from streamsample.kernels.jit import threads_available
+from streamsample.posterior import Posterior
 from streamsample.stream import CountStream
 
 CELLS = (4096, 96)
@@ -70,9 +72,17 @@ def by_twin(stream: CountStream, threads: int) -> NDArray[np.uint32]:
     return out
 
 
-def compare(workload: Workload, shape: Shape, seed: int, threads: int) -> Outcome:
+KINDS: dict[str, Callable[[Workload, Shape], Posterior]] = {
+    "grouped": Workload.posterior,
+    "design": designed,
+    "inflated": inflated,
+}
+"""Posteriors of a workload: as it is, and of the stream's second version."""
+
+
+def compare(workload: Workload, shape: Shape, seed: int, threads: int, kind: str = "grouped") -> Outcome:
     """Compute a slab both ways."""
-    stream = CountStream(workload.posterior(shape), seed)
+    stream = CountStream(KINDS[kind](workload, shape), seed)
     minibatch, out = stream.load(0, shape[0]), np.empty(shape, np.uint32)
     minibatch.fill(0, shape[0], 0, shape[1], out)
     differ = np.argwhere(out != by_twin(stream, threads))
@@ -89,6 +99,9 @@ def main() -> int:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)}; all")
     parser.add_argument("--counts", type=int, default=10**7, help="of each workload")
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument(
+        "--kind", choices=KINDS, default="grouped", help="with groups alone, a design, or zero inflation"
+    )
     options = parser.parse_args()
     unknown = set(options.workloads) - {*WORKLOADS}
     if unknown:
@@ -97,11 +110,12 @@ def main() -> int:
     for name in options.workloads or WORKLOADS:
         for shape in shapes(options.counts):
             start = time.perf_counter()
-            found = compare(WORKLOADS[name], shape, options.seed, threads_available())
+            found = compare(WORKLOADS[name], shape, options.seed, threads_available(), options.kind)
             wrong += found.wrong
             first = "" if found.first is None else f", the first of them at (s, n, t) = {found.first}"
             print(
-                f"{name} {' x '.join(map(str, shape))}: {found.wrong} of {found.counts} counts are wrong{first}; "
+                f"{name}, {options.kind}, {' x '.join(map(str, shape))}: "
+                f"{found.wrong} of {found.counts} counts are wrong{first}; "
                 f"{found.waited} waited, {found.scalar} went on to tier 2, {found.pending} to tier 3; "
                 f"largest {found.largest}; {time.perf_counter() - start:.0f} s",
                 flush=True,

@@ -14,9 +14,10 @@ assert compiled._twin.__name__ == "streamsample._twin"  # or else skipped as a w
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("kind", against_twin.KINDS)
 @pytest.mark.parametrize("shape", [(1, 600, 40), (2, 96, 150)], ids=["many cells", "few cells"])
-def test_kernel_and_twin_agree(name: str, shape: tuple[int, int, int]) -> None:
-    found = against_twin.compare(WORKLOADS[name], shape, seed=2**63 + 1, threads=2)
+def test_kernel_and_twin_agree(name: str, shape: tuple[int, int, int], kind: str) -> None:
+    found = against_twin.compare(WORKLOADS[name], shape, seed=2**63 + 1, threads=2, kind=kind)
     assert found.wrong == 0
     assert found.counts == shape[0] * shape[1] * shape[2]
 
@@ -41,5 +42,7 @@ def test_a_difference_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr(against_twin, "by_twin", off_by_one)
     assert against_twin.main() == 1
     fine, wrong = capsys.readouterr().out.splitlines()
-    assert fine.startswith("deep 1 x 20 x 30: 0 of 600 counts are wrong; ")
-    assert wrong.startswith("deep 1 x 20 x 30: 1 of 600 counts are wrong, the first of them at (s, n, t) = (0, 7, 3); ")
+    assert fine.startswith("deep, grouped, 1 x 20 x 30: 0 of 600 counts are wrong; ")
+    assert wrong.startswith(
+        "deep, grouped, 1 x 20 x 30: 1 of 600 counts are wrong, the first of them at (s, n, t) = (0, 7, 3); "
+    )

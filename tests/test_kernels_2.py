@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from benchmarks.workloads import WORKLOADS
 from streamsample import slab_work
 from streamsample.errors import CountOverflow, PosteriorError
 from streamsample.exact import settle
@@ -178,14 +177,6 @@ def test_an_overflow_names_its_element() -> None:
     given["alpha"][:], given["size_factor"][:] = 1.0, 1.0
     with pytest.raises(CountOverflow, match=r"sample 0, cell 31, feature 17 \(mean 100\d.*above 255, .*uint8"):
         counts_by_slab(CountStream(Posterior.from_arrays(**given)), np.uint8)
-
-
-@pytest.mark.parametrize("name", ["single_cell", "deep", "bulk"])
-def test_designs_of_eight_columns_like_the_benchmarks(name: str) -> None:
-    from benchmarks.designs import designed
-
-    stream = CountStream(designed(WORKLOADS[name], (1, 96, 700)), 2**40 + 3)
-    np.testing.assert_array_equal(counts_by_slab(stream), by_twin(stream, 2))
 
 
 def test_a_route_is_compiled_when_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
