@@ -161,7 +161,7 @@ def _stream_slabs(
     """
     watch, there = Watch(), writing.coverage()
     s, n, slowest, stopped = 0, 0, 0.0, None
-    with ThreadPoolExecutor(1, thread_name_prefix="streamsample-writer") as writer:
+    with _writer_thread(writing) as writer:
         flight = Flight(plan, writing, writer, reporter.written)
         while s < plan.shape[0] and stopped is None:
             minibatch = LazyMinibatch(stream, s, min(s + plan.minibatch, plan.shape[0]))
@@ -179,6 +179,19 @@ def _stream_slabs(
                 flight = Flight(plan, writing, writer, reporter.written)
         flight.drain()
     return stopped
+
+
+@contextmanager
+def _writer_thread(writing: Writing) -> Iterator[ThreadPoolExecutor]:
+    """Give the thread that writes, and wait for it; who presses Ctrl-C twice waits for a piece, not for slabs."""
+    writer = ThreadPoolExecutor(1, thread_name_prefix="streamsample-writer")
+    try:
+        yield writer
+    except KeyboardInterrupt:
+        writing.stop()
+        raise
+    finally:
+        writer.shutdown()
 
 
 class _Reporter:

@@ -229,13 +229,52 @@ def test_a_signal_ends_with_75_and_resume_goes_on(tmp_path: Path, name: str) -> 
     (tmp_path / "counts.npy.partial").unlink()  # 1.6 GB
 
 
-def test_a_second_ctrl_c_ends_with_75_too(posterior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
+SLOW = """
+import os, sys, time
+from pathlib import Path
+from streamsample.cli import main
+from streamsample.stores import direct, writing
 
-    monkeypatch.setattr("streamsample.run.sample", interrupted)
-    line = refused("sample", posterior, "-o", tmp_path / "counts.npy", code=75)
-    assert line.endswith("counts.npy: interrupted; give --resume to continue")
+pwrite, journal = os.pwrite, Path("counts.npy.partial.journal")
+
+def slow(descriptor, data, offset):
+    if journal.exists() and journal.read_bytes().count(b"\\n") > 1:
+        print("slow", flush=True)
+        time.sleep(0.05)
+    return pwrite(descriptor, data, offset)
+
+os.pwrite, direct.PIECE_NBYTES, writing.COMMIT_SECONDS = slow, 4096, 0
+main()
+"""
+"""The command, on a disk that takes 4 KiB in 50 ms once the first slab is safe."""
+
+
+def test_a_second_ctrl_c_waits_for_no_slab_and_ends_with_75_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    Posterior.from_arrays(mu=rng.gamma(1.0, 50.0, (6, 500)), phi=rng.gamma(5.0, 1.0, (6, 500)), n_cells=2000).save(
+        tmp_path / "posterior.h5"
+    )
+    arguments = ["sample", "posterior.h5", "-o", "counts.npy", "--minibatch-size", "1", "--dtype", "uint16"]
+    allow = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    argv = [sys.executable, "-c", allow + SLOW, *arguments]
+    process = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) != "slow\n":
+            assert line, process.communicate()
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        _, told = process.communicate(timeout=10)  # a slab takes 24 s
+    finally:
+        process.kill()
+    assert process.returncode == 75, told
+    assert told.splitlines()[-1] == "error: counts.npy: interrupted; give --resume to continue"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert "counts.npy.partial.journal" in left
+    assert "counts.npy.partial.lock" not in left
+    ran("sample", tmp_path / "posterior.h5", "-o", tmp_path / "counts.npy", "--dtype", "uint16", "--resume")
+    ran("verify", tmp_path / "counts.npy", "--posterior", tmp_path / "posterior.h5", "--full")
 
 
 def _journalled(path: Path) -> int:
@@ -253,7 +292,10 @@ def test_resume_starts_and_ends_with_0_once_complete(posterior: Path, tmp_path: 
     assert "is of another run: seed is 0 there and 3 here; give --overwrite to replace it" in line
 
 
-def test_a_locked_output_is_refused_until_the_lock_is_broken(posterior: Path, tmp_path: Path) -> None:
+def test_a_locked_output_is_refused_until_the_lock_is_broken(
+    posterior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamsample.stores.lock.BREAK_SECONDS", 0)
     output = tmp_path / "counts.npy"
     (tmp_path / "counts.npy.partial.lock").write_text('{"pid": 17, "host": "elsewhere"}')
     line = refused("sample", posterior, "-o", output)

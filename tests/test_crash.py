@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamsample.stores import store_for, writing
+from streamsample.stores import lock, store_for, writing
 from streamsample.stores.places import remove
 from streamsample.verifier import check
 from tests.fake_stream import FakeStream, fake_posterior
@@ -49,6 +49,7 @@ def test_any_crash_is_survived(end: str, overwrite: bool, tmp_path: Path, monkey
     recorder, first = recorded(tmp_path / "whole", end, monkeypatch, overwrite=overwrite)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # the machine that runs this test does not crash
     monkeypatch.setattr(os, "fdatasync", lambda _: None)
+    monkeypatch.setattr(lock, "BREAK_SECONDS", 0)  # nor is anybody alive who has to notice
     stream, chance = FakeStream(POSTERIOR), random.Random(0)
     expected = contents(tmp_path / "whole")
     assert len(recorder.log) - first > 30

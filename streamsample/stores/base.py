@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamsample.geometry import Selection, Slab
 from streamsample.parameters import Names
 from streamsample.posterior import Posterior
+from streamsample.stores.disk import Check, unchecked
 from streamsample.stores.journal import Line, Run
 from streamsample.stores.manifest import Manifest
 from streamsample.target import STORES, known_suffix
@@ -43,12 +44,13 @@ class Labels:
 class Landing(Protocol):
     """An output while it is written; one thread writes."""
 
-    def write(self, slab: Slab, counts: CountArray) -> tuple[Run, ...]:
+    def write(self, slab: Slab, counts: CountArray, check: Check = unchecked) -> tuple[Run, ...]:
         """Write one slab (s, n, t), and return where its encoded chunks are; nothing for raw formats.
 
         Slabs come in file order, except that a resumed run has holes; no count is written twice. A slab spans all
         cells, or holds cells of one sample, or is one of the plan's units (`Plan.slab_unit`) put together.
-        Nothing needs to be on the disk yet. Raises `DiskRefused` where the disk does not take it.
+        `check` is asked before each piece of some MiB, and what it raises ends the write. Nothing needs to be on the
+        disk yet. Raises `DiskRefused` where the disk does not take it.
         """
 
     def phase(self, slab: Slab) -> int:

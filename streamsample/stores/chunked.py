@@ -17,7 +17,7 @@ from streamsample.memory_model import PIECE_NBYTES
 from streamsample.stores.base import CountArray
 from streamsample.stores.codecs import codec_of
 from streamsample.stores.direct import BlockWriter
-from streamsample.stores.disk import refusal, sync_folder
+from streamsample.stores.disk import Check, refusal, sync_folder, unchecked
 from streamsample.stores.encoder import Encoder, Piece, check_slab
 from streamsample.stores.journal import Line, Run
 from streamsample.stores.manifest import Manifest
@@ -62,7 +62,7 @@ class ChunkedLanding:
         self._folders: set[Path] = set()  # that have got a new file since then
         self._waiting: list[bytes] = []  # encoded, for the file that is written to now
 
-    def write(self, slab: Slab, counts: CountArray) -> tuple[Run, ...]:
+    def write(self, slab: Slab, counts: CountArray, check: Check = unchecked) -> tuple[Run, ...]:
         """Encode and write one slab of whole chunks; raises `DiskRefused` where the disk does not take it."""
         check_slab(slab, self._ncells, self._chunking)
         self._waiting = []  # of a slab that could not be written
@@ -71,13 +71,13 @@ class ChunkedLanding:
             key = self._key_of(piece)
             if not runs or runs[-1][0] != key:
                 if runs:
-                    self._write_waiting(runs[-1][0])
+                    self._write_waiting(runs[-1][0], check)
                 runs.append((key, self._ends.get(key, 0), array("I")))
             runs[-1][2].extend(map(len, data))
             self._waiting += data
             if sum(map(len, self._waiting)) >= PIECE_NBYTES:
-                self._write_waiting(key)
-        self._write_waiting(runs[-1][0])
+                self._write_waiting(key, check)
+        self._write_waiting(runs[-1][0], check)
         return tuple(Run(key, offset, np.asarray(sizes, "<u4").tobytes()) for key, offset, sizes in runs)
 
     def phase(self, slab: Slab) -> int:  # noqa: ARG002 (it is encoded, wherever it lies)
@@ -101,8 +101,9 @@ class ChunkedLanding:
         self._encoder.close()
         self._close_files()
 
-    def _write_waiting(self, key: str) -> None:
+    def _write_waiting(self, key: str, check: Check) -> None:
         """Append what is encoded to its file."""
+        check()
         data, self._waiting = b"".join(self._waiting), []
         end = self._ends.get(key, 0)
         try:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from streamsample.memory_model import PIECE_NBYTES
-from streamsample.stores.disk import write_all
+from streamsample.stores.disk import Check, unchecked, write_all
 from streamsample.stores.writeback import Writeback
 
 logger = logging.getLogger(__name__)
@@ -39,15 +39,16 @@ class BlockWriter:
         self._writeback = Writeback(self.descriptor)
         logger.debug("%s is written %s", path, "through the page cache" if self._direct is None else "by direct I/O")
 
-    def write(self, data: memoryview, offset: int) -> None:
-        """Write bytes; raises `OSError`."""
+    def write(self, data: memoryview, offset: int, check: Check = unchecked) -> None:
+        """Write bytes, and ask before each piece; raises `OSError`, and what `check` does."""
         begin = -(-offset // BLOCK_NBYTES) * BLOCK_NBYTES
         end = (offset + len(data)) // BLOCK_NBYTES * BLOCK_NBYTES
         if self._direct is None or end <= begin:
-            self._write_cached(data, offset)
+            self._write_cached(data, offset, check)
             return
         write_all(self.descriptor, data[: begin - offset], offset)
         for at in range(begin, end, PIECE_NBYTES):
+            check()
             self._write_blocks(data[at - offset : min(at + PIECE_NBYTES, end) - offset], at)
         write_all(self.descriptor, data[end - offset :], end)
 
@@ -81,11 +82,12 @@ class BlockWriter:
             logger.debug("direct I/O is refused; writing through the page cache")
             os.close(self._direct)
             self._direct = None
-        self._write_cached(piece, offset)
+        self._write_cached(piece, offset, unchecked)
 
-    def _write_cached(self, data: memoryview, offset: int) -> None:
+    def _write_cached(self, data: memoryview, offset: int, check: Check) -> None:
         """Write through the page cache, and keep little of it dirty."""
         for at in range(0, len(data), PIECE_NBYTES):
+            check()
             piece = data[at : at + PIECE_NBYTES]
             write_all(self.descriptor, piece, offset + at)
             self._writeback.wrote(offset + at, len(piece))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from streamsample.errors import DiskRefused
@@ -11,6 +12,13 @@ from streamsample.errors import DiskRefused
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PASSING = (*FULL, errno.EIO, errno.ETIMEDOUT, errno.ESTALE, errno.ENOMEM, errno.EAGAIN)
 """What a disk may refuse now and take later."""
+
+Check = Callable[[], None]
+"""Asked before each piece of a long write; raises an error where the write is not to go on."""
+
+
+def unchecked() -> None:
+    """Let a write go on."""
 
 
 def write_all(descriptor: int, data: memoryview, offset: int) -> None:

@@ -18,6 +18,9 @@ from streamsample.units import format_seconds
 
 HEARTBEAT_SECONDS = 10.0
 """The lock file is touched so often; its age says when its holder was last alive."""
+BREAK_SECONDS = 3.0
+"""A holder that may be alive gets so long to notice that its lock was broken: it looks before each slab, within one
+every 0.1 s, and before the journal gets its lines, which is about once a second."""
 _EMPTY_SECONDS = 1.0  # a lock that stays without a holder for so long was left between its making and its writing
 
 
@@ -49,16 +52,29 @@ class OutputLock:
             If the file can't be made.
         """
         self._text = json.dumps({**_myself(), "token": uuid.uuid4().hex})
-        patience = time.monotonic() + _EMPTY_SECONDS
+        patience, broken = time.monotonic() + _EMPTY_SECONDS, False
         while not self._create():
             found = self._read()
             if found == "" and not self._breaks and time.monotonic() < patience:
                 time.sleep(0.05)
             elif found is not None:
-                if found and not self._breaks and not _is_dead(holder := _parse(found)):
-                    raise OutputLocked(self._refusal(holder))
+                if found and not _is_dead(holder := _parse(found)):
+                    if not self._breaks:
+                        raise OutputLocked(self._refusal(holder))
+                    broken = True
                 self._put_aside(found)
+        if broken:
+            self._let_notice()
         threading.Thread(target=self._beat, name="streamsample-heartbeat", daemon=True).start()
+
+    def _let_notice(self) -> None:
+        """Wait until a holder that may be alive has seen that the lock is its own no more."""
+        try:
+            time.sleep(BREAK_SECONDS)
+            self.check()
+        except BaseException:
+            self.release()
+            raise
 
     def check(self) -> None:
         """Raise `OutputLocked` if somebody has broken this lock, so that two never write."""

@@ -72,10 +72,12 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Keep what can be continued, drop the rest, and say in one line what the disk has refused."""
+        busy = False
         try:
-            self._let_go(error)
+            busy = not self._let_go(error)
         finally:
-            self._lock.release()
+            if not busy:
+                self._lock.release()
         if isinstance(error, OSError) and not isinstance(error, StreamsampleError):
             raise self._told(refusal(self._places.final[0], error)) from error
         if isinstance(error, DiskRefused) and (told := self._told(error)) is not error:
@@ -183,17 +185,19 @@ class Output:
             raise StoreError(f"{self.partial} was removed or replaced while it was written; start again")
         self._lock.check()
 
-    def _let_go(self, error: BaseException | None) -> None:
-        """Make safe what was written, unless the user is in a hurry, and close."""
+    def _let_go(self, error: BaseException | None) -> bool:
+        """Make safe what was written, unless the user is in a hurry, and close; False where a thread still writes."""
         if self._writing is not None:
             if error is not None and not isinstance(error, KeyboardInterrupt | OSError):
                 with suppress(StreamsampleError, OSError):
                     self._writing.flush()
-            self._writing.close()
+            if not self._writing.close():  # interrupted again while that was waited for: the lock must outlive it
+                return False
         if self._begun and not self._committed and not self._is_worth_keeping(error):
             with suppress(OSError):
                 self._lock.check()
                 self._places.discard()
+        return True
 
     def _is_worth_keeping(self, error: BaseException | None) -> bool:
         """Whether slabs are safe, and a run that resumes has use for them: an overflow would come again."""

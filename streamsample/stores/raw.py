@@ -16,7 +16,7 @@ from streamsample.geometry import Slab
 from streamsample.stores.base import CountArray
 from streamsample.stores.direct import BLOCK_NBYTES as ALIGNMENT
 from streamsample.stores.direct import BlockWriter
-from streamsample.stores.disk import disk_reason, refusal, sync_folder, write_all
+from streamsample.stores.disk import Check, disk_reason, refusal, sync_folder, unchecked, write_all
 from streamsample.stores.journal import Run
 from streamsample.stores.manifest import Manifest
 from streamsample.units import format_bytes
@@ -121,11 +121,13 @@ class RawLanding:
             self._file.close()
             raise refusal(path, error) from error
 
-    def write(self, slab: Slab, counts: CountArray) -> tuple[Run, ...]:
+    def write(self, slab: Slab, counts: CountArray, check: Check = unchecked) -> tuple[Run, ...]:
         """Write one slab; raises `DiskRefused` where the disk does not take it."""
         try:
             for first, end, address in self._extent.runs(slab):
-                self._file.write(counts[first:end].data.cast("B"), address)
+                self._file.write(counts[first:end].data.cast("B"), address, check)
+        except StoreError:  # of the check
+            raise
         except OSError as error:
             raise self._refusal(error) from error
         self._written += counts.nbytes

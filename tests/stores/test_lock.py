@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,19 @@ import pytest
 
 from streamsample.errors import OutputLocked
 from streamsample.stores import lock as module
-from streamsample.stores.lock import OutputLock
+from streamsample.stores.lock import BREAK_SECONDS, OutputLock
+from streamsample.stores.writing import _CHECK_SECONDS, COMMIT_SECONDS
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "counts.npy.partial.lock"
+
+
+@pytest.fixture(autouse=True)
+def break_seconds(monkeypatch: pytest.MonkeyPatch) -> float:
+    monkeypatch.setattr(module, "BREAK_SECONDS", 0.2)
+    return 0.2
 
 
 def held(path: Path, **changes: Any) -> None:
@@ -94,6 +102,32 @@ def test_whose_lock_is_broken_notices(path: Path) -> None:
     first.release()  # which leaves the other's alone
     second.check()
     second.release()
+
+
+def test_who_breaks_a_lock_waits_for_its_holder_unless_that_is_dead(path: Path, break_seconds: float) -> None:
+    held(path, host="elsewhere")
+    start = time.monotonic()
+    assert taken(path, breaks=True)
+    assert time.monotonic() - start >= break_seconds
+    held(path, pid=dead_pid())
+    start = time.monotonic()
+    assert taken(path, breaks=True)
+    assert time.monotonic() - start < break_seconds
+
+
+def test_of_two_that_break_a_lock_the_second_has_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held(path, host="elsewhere")
+    second = OutputLock(path, breaks=True)
+    waits = [lambda _: second.acquire(), lambda _: None]
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: waits.pop(0)(seconds))
+    with pytest.raises(OutputLocked, match="taken away"):
+        OutputLock(path, breaks=True).acquire()
+    second.check()
+    second.release()
+
+
+def test_a_lock_is_broken_for_longer_than_between_two_looks() -> None:
+    assert BREAK_SECONDS > COMMIT_SECONDS > _CHECK_SECONDS
 
 
 def test_a_heart_beats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from streamsample.errors import CountOverflow, DiskRefused, Interrupted, OutputExists, OutputLocked, StoreError
 from streamsample.geometry import Slab
+from streamsample.stores import direct, lock
 from streamsample.stores.base import Labels, Store, store_for
 from streamsample.stores.disk import refusal
 from streamsample.stores.journal import read_journal
@@ -21,10 +22,14 @@ from streamsample.stores.manifest import Manifest
 from streamsample.stores.output import Output
 from streamsample.stores.writing import Writing
 from tests.fake_stream import FakeStream, fake_posterior
+from tests.outputs import ENDS, read, suited
+from tests.stores.contract import contents
+from tests.test_run import cut
 
 ROOT = Path(__file__).parents[2]
 STREAM = FakeStream(fake_posterior((3, 4, 5)))
 MANIFEST = Manifest(0, STREAM.posterior.digest(), STREAM.selection, "uint16")
+PLAN = cut(1, 1, 4, (3, 4, 5))
 LABELS = Labels()
 FINAL, PARTIAL = ["counts.npy", "counts.npy.json"], ["counts.npy.partial", "counts.npy.partial.journal"]
 
@@ -175,6 +180,69 @@ def test_two_writers_of_one_output_are_refused(store: Store, path: Path) -> None
             pass
         complete(output)
     assert names(path.parent) == FINAL
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_run_whose_lock_was_broken_writes_no_byte_more(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoded chunks of both would go to the same end of a file."""
+    monkeypatch.setattr(lock, "BREAK_SECONDS", 0)
+    path = tmp_path / f"counts{end}"
+    store, layout = store_for(path), suited(PLAN, path).layout
+    manifest = replace(MANIFEST, layout=layout)
+    with Output(store, path) as old:
+        theirs = old.begin(manifest, LABELS)
+        write(theirs, 0)
+        theirs.flush()
+        with Output(store, path, resume=True, break_lock=True) as new:
+            assert not new.is_complete(manifest)
+            ours = new.begin(manifest, LABELS)
+            assert len(ours.lines) == 1
+            write(ours, 1)
+            ours.flush()
+            before = contents(tmp_path)
+            with pytest.raises(OutputLocked, match="taken away"):
+                write(theirs, 2, value=8)
+            assert contents(tmp_path) == before
+            write(ours, 2)
+            new.commit(ours, manifest, LABELS)
+        with pytest.raises(StoreError, match="removed or replaced"):
+            theirs.flush()
+    np.testing.assert_array_equal(read(path), 7)
+
+
+def test_a_slab_ends_after_a_piece_where_its_run_was_stopped(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "PIECE_NBYTES", 16)  # of 40 bytes
+    pwrite, calls = os.pwrite, []
+
+    def stopping(descriptor: int, data: bytes, offset: int) -> int:
+        calls.append(len(data))
+        writing.stop()
+        return pwrite(descriptor, data, offset)
+
+    with Output(store, path) as output:
+        writing = output.begin(MANIFEST, LABELS)
+        monkeypatch.setattr(os, "pwrite", stopping)
+        for s in (1, 2):
+            with pytest.raises(Interrupted, match="was stopped"):
+                write(writing, s)
+    assert calls == [16]
+
+
+def test_files_and_lock_stay_with_a_thread_that_writes(store: Store, path: Path) -> None:
+    with Output(store, path) as output:
+        writing = output.begin(MANIFEST, LABELS)
+        write(writing, 0)
+        writing.flush()
+        writing._busy.acquire()  # as a thread does that hangs in a write
+    writing._busy.release()
+    assert names(path.parent) == [*PARTIAL, "counts.npy.partial.json", "counts.npy.partial.lock"]
+    write(writing, 1)  # its descriptors are its own still
+    assert writing.close()
+    output._lock.release()
 
 
 @pytest.mark.parametrize("stop", ["writing.flush()", "output.commit(writing, MANIFEST, LABELS)", "pass"])
