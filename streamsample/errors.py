@@ -83,3 +83,8 @@ class MissingExtra(StreamsampleError, ImportError):
 
 class Interrupted(StreamsampleError):
     """Stopped early by a signal, the end of a job or a full disk, to be resumed; the command line exits with 75."""
+
+
+def how_to_continue(overwrite: bool) -> str:
+    """Name the arguments that continue a run; one that replaces another output's file must say so again."""
+    return "resume=True and overwrite=True (--resume --overwrite)" if overwrite else "resume=True (--resume)"

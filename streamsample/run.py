@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from streamsample.chunking import check_chunking
-from streamsample.errors import Interrupted, PlanError
+from streamsample.errors import Interrupted, PlanError, how_to_continue
 from streamsample.flight import Flight, LazyMinibatch
 from streamsample.geometry import Slab
 from streamsample.planner import Plan
@@ -117,7 +117,7 @@ def sample(
         _log_plan(made)
         labels = Labels.of(stream.posterior, stream.selection)
         writing = output.begin(manifest, labels, made.threads)
-        reporter = _Reporter(made, progress, writing)
+        reporter = _Reporter(made, progress, writing, how_to_continue(overwrite))
         with numba_threads(made.threads):
             stopped = _stream_slabs(stream, made, writing, stopper or Stopper(), reporter)
         writing.flush()
@@ -197,9 +197,10 @@ def _writer_thread(writing: Writing) -> Iterator[ThreadPoolExecutor]:
 class _Reporter:
     """Counts what has been written, and tells about it."""
 
-    def __init__(self, plan: Plan, progress: Callable[[Progress], None] | None, writing: Writing) -> None:
+    def __init__(self, plan: Plan, progress: Callable[[Progress], None] | None, writing: Writing, way_on: str) -> None:
         self._plan = plan
         self._progress = progress
+        self._way_on = way_on
         self._done = self._before = sum(self._ncounts(line.slab) for line in writing.lines)
         self._start = time.monotonic()
         if self._done:
@@ -217,7 +218,7 @@ class _Reporter:
         """Say how far the run has come, and how it is continued."""
         if not self._done:
             return "nothing is written yet: the same command starts again"
-        return f"{self._done / self._plan.ncounts:.1%} of the counts are safely written: give resume=True (--resume)"
+        return f"{self._done / self._plan.ncounts:.1%} of the counts are safely written: give {self._way_on}"
 
     def _ncounts(self, slab: Slab) -> int:
         return slab.nsamples * slab.ncells * self._plan.shape[2]

@@ -22,6 +22,8 @@ from streamsample.cli import app
 from streamsample.cli.common import command, one_line
 from streamsample.errors import CountOverflow, PlanError
 from streamsample.posterior import Posterior
+from streamsample.stopping import Stopper
+from streamsample.stores.checksums import checksum
 from streamsample.stream import CountStream
 from tests.mounts import tmpfs
 
@@ -185,6 +187,7 @@ def test_a_command_that_writes_nothing_has_nothing_unfinished() -> None:
         ("NaN at step 3 with lr=5; give a smaller lr, such as 1", "with --lr 5; give a smaller --lr, such as 1"),
         ("or leave out features with very few counts (features=...)", "or leave out features with very few counts"),
         ("x.npy exists; give overwrite=True (--overwrite) to replace it", "exists; give --overwrite to replace it"),
+        ("give resume=True and overwrite=True (--resume --overwrite) to go on", "give --resume --overwrite to go on"),
         ("the posterior has 2 groups; give group_key", "give --group-key"),
         ("where='layer == 1 and seed==3': no such column", "--where 'layer == 1 and seed==3': no such column"),
     ],
@@ -290,6 +293,42 @@ def test_resume_starts_and_ends_with_0_once_complete(posterior: Path, tmp_path: 
     assert (output.stat().st_mtime_ns, output.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     line = refused("sample", posterior, "-o", output, "--resume", "--seed", "3")
     assert "is of another run: seed is 0 there and 3 here; give --overwrite to replace it" in line
+
+
+def test_an_overwrite_that_is_stopped_says_how_it_is_continued(
+    posterior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "counts.npy"
+    ran("sample", posterior, "-o", output, "--seed", "1")
+    monkeypatch.setattr("streamsample.stores.writing.COMMIT_SECONDS", 0)
+    seen: list[str | None] = [None, None, "SIGTERM"]
+    monkeypatch.setattr(Stopper, "reason", lambda *_: seen.pop(0))
+    options = ["sample", posterior, "-o", output, "--minibatch-size", "1"]
+    line = refused(*options, "--overwrite", code=75)
+    assert line.endswith("33.3% of the counts are safely written: give --resume --overwrite")
+    monkeypatch.undo()
+    line = refused(*options, "--resume")
+    assert "give --resume --overwrite to finish that and replace this" in line
+    told = ran(*options, "--resume", "--overwrite", "-v").stderr
+    assert "continuing: 33.3%" in told
+    ran("verify", output, "--posterior", posterior, "--full")
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+@pytest.mark.parametrize("what", ["journal", "file"])
+def test_what_can_not_be_read_is_replaced_where_it_may_be(
+    posterior: Path, tmp_path: Path, suffix: str, what: str
+) -> None:
+    output = tmp_path / f"counts{suffix}"
+    if what == "file":
+        (output / "counts").mkdir(parents=True) if suffix == ".zarr" else output.write_text("somebody's")
+    else:
+        line = b'{"samples":[0,1],"cells":[0,4],"crc32c":["00000000"]}'
+        output.with_name(output.name + ".partial.journal").write_bytes(b"?\n" + line + b" %08x\n" % checksum(line))
+    assert "give --overwrite" in refused("sample", posterior, "-o", output, "--resume")
+    ran("sample", posterior, "-o", output, "--resume", "--overwrite")
+    ran("verify", output, "--posterior", posterior, "--full")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [output.name, "posterior.h5"]
 
 
 def test_a_locked_output_is_refused_until_the_lock_is_broken(

@@ -33,7 +33,7 @@ from streamsample.cli.options import (
 from streamsample.cli.outputs import check_output
 from streamsample.cli.progress import Bar, describe_run
 from streamsample.cli.streams import OtherCells, Part, open_stream
-from streamsample.errors import Interrupted
+from streamsample.errors import Interrupted, how_to_continue
 from streamsample.stopping import Stopper, stop_on_signals
 from streamsample.target import STORES
 from streamsample.units import format_bytes, format_count, format_seconds
@@ -107,7 +107,7 @@ def sample(
             say(made.explain(), "")
             write(stream, output, made, overwrite=overwrite, resume=resume, break_lock=break_lock, stopper=stopper)
     except KeyboardInterrupt:
-        raise Interrupted(f"{output}: interrupted; give resume=True (--resume) to continue") from None
+        raise Interrupted(f"{output}: interrupted; give {how_to_continue(overwrite)} to continue") from None
 
 
 def write(stream: CountStream, output: Path, plan: Plan, **options: Any) -> None:

@@ -9,7 +9,7 @@ _ARGUMENTS = (
     "minibatch_size|safety_factor|for_cells|n_cells|size_factor|group|sample_dims|design"
 )
 _ASSIGNED = re.compile(rf"(?<![\w'\"`.-])({_ARGUMENTS})=(?!=)")
-_FLAG = re.compile(r"\b\w+=True \((--[\w-]+)\)")
+_FLAG = re.compile(r"\b\w+=True(?: and \w+=True)* \((--[\w -]+)\)")
 _NAMED = re.compile(r"(?<![\w'\"`.-])(on_extreme|group_key|sum_factor_key|minibatch_size|safety_factor)\b")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamsample.chunking import Chunking
+from streamsample.errors import StoreError
 from streamsample.geometry import Shape
 from streamsample.stores.base import store_for
 from streamsample.stores.journal import read_journal
@@ -99,21 +100,23 @@ def kept_chunking(path: str | os.PathLike[str]) -> Chunking | None:
     Returns
     -------
     Chunking or None
-        None where nothing is there, or its counts are stored as they are.
+        None where nothing is there that can be read, or its counts are stored as they are. What can't be read is the
+        run's to refuse, or to replace if it may.
 
     Raises
     ------
     PlanError
         If the suffix is not one of ours.
-    StoreError
-        If what is there is damaged, or no output of counts.
     """
     target = Path(path)
     store = store_for(target)
-    record = read_journal(Places(store, target).journal)
-    if record is not None:
-        return Chunking.of_layout(record.manifest.layout)
-    return Chunking.of_layout(store.open(target).manifest.layout) if target.exists() else None
+    try:
+        record = read_journal(Places(store, target).journal)
+        if record is not None:
+            return Chunking.of_layout(record.manifest.layout)
+        return Chunking.of_layout(store.open(target).manifest.layout) if target.exists() else None
+    except StoreError:
+        return None
 
 
 def _facts(path: Path, manifest: Manifest, nbytes: int, written: float, nslabs: int) -> OutputFacts:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from streamsample.errors import CountOverflow, DiskRefused, Interrupted, OutputExists, StoreError, StreamsampleError
-from streamsample.stores.base import Labels, Store
+from streamsample.errors import (
+    CountOverflow,
+    DiskRefused,
+    Interrupted,
+    OutputExists,
+    StoreError,
+    StreamsampleError,
+    how_to_continue,
+)
+from streamsample.stores.base import Labels, Landing, Store
 from streamsample.stores.disk import PASSING, refusal
-from streamsample.stores.journal import Journal, Record, read_journal
+from streamsample.stores.journal import Journal, Line, Record, read_journal
 from streamsample.stores.lock import OutputLock
 from streamsample.stores.manifest import Manifest
 from streamsample.stores.places import Places
 from streamsample.stores.table import table_of
 from streamsample.stores.writing import Writing
+
+logger = logging.getLogger(__name__)
 
 
 class Output:
@@ -106,16 +117,8 @@ class Output:
     def begin(self, manifest: Manifest, labels: Labels, threads: int = 1) -> Writing:
         """Make the files, or open those of the run that is continued; `threads` may encode."""
         self._begun = True
-        lines = () if self._record is None else self._record.lines
-        if not lines:
-            self._places.discard()
-        elif not self.partial.exists():
-            raise StoreError(
-                f"{self._places.journal} is there, but {self.partial} is not; "
-                "give overwrite=True (--overwrite) to start again"
-            )
-        landing = self._store.begin(self.partial, manifest, labels, lines, threads)
-        path = self._places.journal
+        landing = self._land(manifest, labels, threads)
+        lines, path = self._lines, self._places.journal
         journal = Journal(path) if lines else Journal.create(path, manifest)
         self._identity = self.partial.stat()
         self._writing = Writing(landing, journal, lines, self._check_place)
@@ -136,6 +139,31 @@ class Output:
         writing.finish()
         self._places.rename()
         self._committed = True
+
+    @property
+    def _lines(self) -> tuple[Line, ...]:
+        """Slabs that a former run has left, and this one continues."""
+        return () if self._record is None else self._record.lines
+
+    def _land(self, manifest: Manifest, labels: Labels, threads: int) -> Landing:
+        """Open what a former run has left, or begin anew where there is none, or it is damaged and may be replaced."""
+        if self._lines:
+            try:
+                if not self.partial.exists():
+                    raise StoreError(
+                        f"{self._places.journal} is there, but {self.partial} is not; "
+                        "give overwrite=True (--overwrite) to start again"
+                    )
+                return self._store.begin(self.partial, manifest, labels, self._lines, threads)
+            except DiskRefused:
+                raise
+            except StoreError as error:
+                if not self._overwrite:
+                    raise
+                logger.warning("starting again: %s", error)
+                self._record = None
+        self._places.discard()
+        return self._store.begin(self.partial, manifest, labels, (), threads)
 
     def _look(self) -> Record | None:
         """Read what a former run has left in the journal."""
@@ -162,7 +190,7 @@ class Output:
         except StoreError as error:
             problem = str(error)
         if problem is not None and not self._overwrite:
-            raise OutputExists(_another(path, problem))
+            raise OutputExists(_another(path, problem, self._record))
         return problem is None
 
     def _refuse_folder(self) -> None:
@@ -201,17 +229,21 @@ class Output:
 
     def _is_worth_keeping(self, error: BaseException | None) -> bool:
         """Whether slabs are safe, and a run that resumes has use for them: an overflow would come again."""
-        lines = () if self._record is None else self._record.lines
-        if self._writing is not None:
-            lines = tuple(self._writing.lines)
+        lines = self._lines if self._writing is None else self._writing.lines
         return bool(lines) and not isinstance(error, CountOverflow)
 
     def _told(self, error: DiskRefused) -> StreamsampleError:
         """What the disk has refused ends a run, but not what is safe already."""
         if error.errno not in PASSING or not self._is_worth_keeping(error):
             return error
-        return Interrupted(f"{error}; what is written is safe: continue with resume=True (--resume)")
+        return Interrupted(f"{error}; what is written is safe: continue with {how_to_continue(self._overwrite)}")
 
 
-def _another(path: Path, problem: str) -> str:
-    return f"{path} is of another run: {problem}; give overwrite=True (--overwrite) to replace it"
+def _another(path: Path, problem: str, record: Record | None = None) -> str:
+    """Say that an output is of another run, and the way out; `record` is of an unfinished one of this run."""
+    if record is None:
+        return f"{path} is of another run: {problem}; give overwrite=True (--overwrite) to replace it"
+    return (
+        f"{path} is of another run: {problem}; beside it is an unfinished one of this run ({record.share:.1%} "
+        f"written): give {how_to_continue(True)} to finish that and replace this"
+    )

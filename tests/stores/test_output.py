@@ -275,23 +275,69 @@ def test_a_journal_without_its_output_is_told(store: Store, path: Path) -> None:
         assert not output.is_complete(MANIFEST)
         with pytest.raises(StoreError, match=r"counts\.npy\.partial is not; give overwrite=True"):
             output.begin(MANIFEST, LABELS)
-    with Output(store, path, overwrite=True) as output:
+    with Output(store, path, overwrite=True, resume=True) as output:
+        assert not output.is_complete(MANIFEST)
         complete(output)
     assert names(path.parent) == FINAL
 
 
+@pytest.mark.parametrize("end", ENDS)
+def test_a_damaged_unfinished_output_is_replaced_where_it_may_be(end: str, tmp_path: Path) -> None:
+    path = tmp_path / f"counts{end}"
+    store, manifest = store_for(path), replace(MANIFEST, layout=suited(PLAN, path).layout)
+    with Output(store, path) as output:
+        writing = output.begin(manifest, LABELS)
+        write(writing, 0)
+        writing.flush()
+    partial = path.with_name(path.name + ".partial")
+    for file in [partial] if partial.is_file() else partial.glob("counts/c.*"):
+        os.truncate(file, 1)
+    with Output(store, path, resume=True) as output:
+        assert not output.is_complete(manifest)
+        with pytest.raises(StoreError, match="can't be continued; give overwrite=True"):
+            output.begin(manifest, LABELS)
+    with Output(store, path, resume=True, overwrite=True) as output:
+        assert not output.is_complete(manifest)
+        writing = output.begin(manifest, LABELS)
+        write(writing, 0, 1, 2)
+        output.commit(writing, manifest, LABELS)
+    np.testing.assert_array_equal(read(path), 7)
+
+
+def test_an_unfinished_output_beside_one_of_another_run_is_named(store: Store, path: Path) -> None:
+    with Output(store, path) as output:
+        complete(output)
+    other = replace(MANIFEST, seed=9)
+    with Output(store, path, overwrite=True) as output:
+        writing = output.begin(other, LABELS)
+        write(writing, 0)
+        writing.flush()
+    with Output(store, path, resume=True) as output:
+        told = r"seed is 0 there and 9 here; beside it is .* of this run \(33\.3% written\): give resume=True and over"
+        with pytest.raises(OutputExists, match=told):
+            output.is_complete(other)
+    assert names(path.parent) == [*FINAL, *PARTIAL, "counts.npy.partial.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(("number", "resumable"), [(errno.EIO, True), (errno.ENOSPC, True), (errno.EACCES, False)])
-def test_only_what_may_pass_is_worth_another_try(store: Store, path: Path, number: int, resumable: bool) -> None:
+def test_only_what_may_pass_is_worth_another_try(
+    store: Store, path: Path, number: int, resumable: bool, overwrite: bool
+) -> None:
     def refused() -> None:
-        with Output(store, path) as output:
+        with Output(store, path, overwrite=overwrite) as output:
             writing = output.begin(MANIFEST, LABELS)
             write(writing, 0)
             writing.flush()
             write(writing, 1)  # of which nobody knows whether it is on the disk
             raise refusal(path, OSError(number, os.strerror(number)))
 
-    with pytest.raises(Interrupted if resumable else DiskRefused, match=os.strerror(number)):
+    with pytest.raises(Interrupted if resumable else DiskRefused, match=os.strerror(number)) as error:
         refused()
+    if resumable:
+        assert str(error.value).endswith(
+            "(--resume --overwrite)" if overwrite else "continue with resume=True (--resume)"
+        )
     record = read_journal(path.with_name("counts.npy.partial.journal"))
     assert record is not None
     assert [line.slab for line in record.lines] == [Slab(0, 1, 0, 4)]
