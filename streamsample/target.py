@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamsample.errors import PlanError, StoreError
+from streamsample.errors import DiskRefused, PlanError, StoreError
 from streamsample.units import format_bytes
 
 STORES = {
@@ -78,16 +79,18 @@ class TargetFacts:
 
         Raises
         ------
+        DiskRefused
+            With the numbers, and as if the disk were full.
         StoreError
-            With the numbers.
+            With the numbers, where files are limited in size.
         """
         if self.free_nbytes is not None and nbytes > self.free_nbytes:
-            raise StoreError(
+            raise _full(
                 f"{self.path} needs {format_bytes(nbytes)} but {format_bytes(self.free_nbytes)} are free "
                 f"on its disk ({self.filesystem}); select fewer samples, cells or features, or another disk",
             )
         if self.free_files is not None and nfiles + FEW_FILES > self.free_files:
-            raise StoreError(
+            raise _full(
                 f"{self.path} needs {nfiles + FEW_FILES:,} files but {self.free_files:,} can still be made on its disk "
                 f"({self.filesystem}); choose .h5 or .npy, which are one file, or another disk",
             )
@@ -97,6 +100,13 @@ class TargetFacts:
                 f"{self.path} needs {format_bytes(file_nbytes)} but files are limited to "
                 f"{format_bytes(self.file_limit_nbytes)} (RLIMIT_FSIZE); raise it with: ulimit -f unlimited",
             )
+
+
+def _full(text: str) -> DiskRefused:
+    """Return an error that is told as one of the disk: a run that has written something can be continued later."""
+    refused = DiskRefused(text)
+    refused.errno = errno.ENOSPC
+    return refused
 
 
 def check_folder(target: Path) -> Path:

@@ -304,6 +304,21 @@ def test_disk_without_room_is_refused_first(
     assert stream.fills == []
 
 
+@pytest.mark.parametrize("limit", [{"free_nbytes": 100}, {"free_files": 3}])
+def test_disk_without_room_for_the_rest_can_be_tried_again(
+    limit: dict[str, int], tmp_path: Path, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MemoryError):
+        run(replace(stream, fails_at=(4, MemoryError())), tmp_path / "counts.npy")
+    real = TargetFacts.gather(tmp_path / "counts.npy")
+    monkeypatch.setattr(TargetFacts, "gather", lambda _: replace(real, **limit))  # type: ignore[arg-type]
+    with pytest.raises(Interrupted, match=r"needs .* but .* what is written is safe: continue with resume=True"):
+        run(stream, tmp_path / "counts.npy", resume=True)
+    monkeypatch.undo()
+    run(stream, tmp_path / "counts.npy", resume=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "counts.npy"), stream.counts())
+
+
 def test_missing_folder_and_unknown_suffix_are_one_line(tmp_path: Path, stream: FakeStream) -> None:
     with pytest.raises(StoreError, match="there is no folder"):
         run(stream, tmp_path / "absent" / "counts.npy")

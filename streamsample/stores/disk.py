@@ -10,8 +10,9 @@ from pathlib import Path
 from streamsample.errors import DiskRefused
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-PASSING = (*FULL, errno.EIO, errno.ETIMEDOUT, errno.ESTALE, errno.ENOMEM, errno.EAGAIN)
-"""What a disk may refuse now and take later."""
+_NAMES = "EIO ETIMEDOUT ESTALE ENOMEM EAGAIN EROFS ENOTCONN ESHUTDOWN EREMOTEIO"  # the last ones of file servers
+PASSING = (*FULL, *(getattr(errno, name) for name in _NAMES.split() if hasattr(errno, name)))
+"""What a disk may refuse now and take later: it is read-only after an error until it is mounted again."""
 
 Check = Callable[[], None]
 """Asked before each piece of a long write; raises an error where the write is not to go on."""

@@ -49,7 +49,7 @@ class OutputLock:
         OutputLocked
             If somebody else has it; names them.
         DiskRefused
-            If the file can't be made.
+            If the file can't be made or read.
         """
         self._text = json.dumps({**_myself(), "token": uuid.uuid4().hex})
         patience, broken = time.monotonic() + _EMPTY_SECONDS, False
@@ -78,8 +78,7 @@ class OutputLock:
 
     def check(self) -> None:
         """Raise `OutputLocked` if somebody has broken this lock, so that two never write."""
-        found = self._read()
-        if found != self._text:
+        if (found := self._read()) != self._text:
             by = f"process {_parse(found).get('pid')} on {_parse(found).get('host')}" if found else "somebody"
             raise OutputLocked(
                 f"the lock {self._path} was taken away by {by}; this run stops, and changes nothing more"
@@ -88,8 +87,8 @@ class OutputLock:
     def release(self) -> None:
         """Give the lock back."""
         self._done.set()
-        if self._read() == self._text:
-            with suppress(OSError):
+        with suppress(OSError):
+            if self._read() == self._text:
                 self._path.unlink()
 
     def _create(self) -> bool:
@@ -111,11 +110,13 @@ class OutputLock:
         return self._read() == self._text
 
     def _read(self) -> str | None:
-        """What is in the file; None where there is none."""
+        """What is in the file; None where there is none. Raises `DiskRefused` where that can't be said."""
         try:
             return self._path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as error:  # it may still be this run's
+            raise refusal(self._path, error, "read") from error
 
     def _put_aside(self, stale: str) -> None:
         """Remove a stale lock, but not one that somebody has put in its place meanwhile."""
@@ -144,8 +145,8 @@ class OutputLock:
     def _beat(self) -> None:
         """Touch the file again and again, for as long as it is this one."""
         while not self._done.wait(HEARTBEAT_SECONDS):
-            if self._read() == self._text:
-                with suppress(OSError):
+            with suppress(OSError):
+                if self._read() == self._text:
                     os.utime(self._path)
 
 

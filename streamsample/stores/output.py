@@ -71,7 +71,14 @@ class Output:
         self._refuse_folder()
         if not self._resume:
             self._refuse_existing()
-        self._lock.acquire()
+        try:
+            self._lock.acquire()
+        except DiskRefused as error:
+            if self._resume:
+                self._record = self._look()
+            if (told := self._told(error)) is not error:
+                raise told from error
+            raise
         try:
             self._record = self._look()
         except BaseException:

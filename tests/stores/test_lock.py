@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from streamsample.errors import OutputLocked
+from streamsample.errors import DiskRefused, OutputLocked
 from streamsample.stores import lock as module
 from streamsample.stores.lock import BREAK_SECONDS, OutputLock
 from streamsample.stores.writing import _CHECK_SECONDS, COMMIT_SECONDS
@@ -128,6 +129,24 @@ def test_of_two_that_break_a_lock_the_second_has_it(path: Path, monkeypatch: pyt
 
 def test_a_lock_is_broken_for_longer_than_between_two_looks() -> None:
     assert BREAK_SECONDS > COMMIT_SECONDS > _CHECK_SECONDS
+
+
+def test_a_lock_that_can_not_be_read_is_not_taken_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = OutputLock(path)
+    lock.acquire()
+
+    def fails(*_: Any, **__: Any) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", fails)
+        for asked in (lock.check, OutputLock(path).acquire, OutputLock(path, breaks=True).acquire):
+            with pytest.raises(DiskRefused, match="can't be read: Input/output error") as error:
+                asked()
+            assert error.value.errno == errno.EIO
+    lock.check()
+    lock.release()
+    assert not path.exists()
 
 
 def test_a_heart_beats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ STREAM = FakeStream(fake_posterior((3, 4, 5)))
 MANIFEST = Manifest(0, STREAM.posterior.digest(), STREAM.selection, "uint16")
 PLAN = cut(1, 1, 4, (3, 4, 5))
 LABELS = Labels()
+PASSES = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTCONN, errno.ESHUTDOWN, errno.EREMOTEIO)
 FINAL, PARTIAL = ["counts.npy", "counts.npy.json"], ["counts.npy.partial", "counts.npy.partial.journal"]
 
 
@@ -320,7 +321,7 @@ def test_an_unfinished_output_beside_one_of_another_run_is_named(store: Store, p
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize(("number", "resumable"), [(errno.EIO, True), (errno.ENOSPC, True), (errno.EACCES, False)])
+@pytest.mark.parametrize(("number", "resumable"), [*((number, True) for number in PASSES), (errno.EACCES, False)])
 def test_only_what_may_pass_is_worth_another_try(
     store: Store, path: Path, number: int, resumable: bool, overwrite: bool
 ) -> None:
@@ -341,6 +342,29 @@ def test_only_what_may_pass_is_worth_another_try(
     record = read_journal(path.with_name("counts.npy.partial.journal"))
     assert record is not None
     assert [line.slab for line in record.lines] == [Slab(0, 1, 0, 4)]
+
+
+def test_a_disk_that_is_still_full_when_a_run_is_resumed_can_be_tried_again(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not even take the lock."""
+    open_file = os.open
+
+    def full(file: Path, *options: int) -> int:
+        if Path(file).name.endswith(".lock"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return open_file(file, *options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(DiskRefused, match=r"lock can't be made: No space left"), Output(store, path, resume=True):
+            pass
+    with pytest.raises(RuntimeError):
+        fail(Output(store, path), RuntimeError(), 0)
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(Interrupted, match=r"No space left.*continue with resume"), Output(store, path, resume=True):
+        pass
+    assert names(path.parent) == [*PARTIAL, "counts.npy.partial.json"]
 
 
 def test_folder_removed_while_writing_is_one_line(store: Store, path: Path) -> None:
