@@ -21,6 +21,7 @@ HEARTBEAT_SECONDS = 10.0
 BREAK_SECONDS = 3.0
 """A holder that may be alive gets so long to notice that its lock was broken: it looks before each slab, within one
 every 0.1 s, and before the journal gets its lines, which is about once a second."""
+_SILENT_SECONDS = 6 * HEARTBEAT_SECONDS  # a holder that has not touched its lock for so long does so no more
 _EMPTY_SECONDS = 1.0  # a lock that stays without a holder for so long was left between its making and its writing
 
 
@@ -58,7 +59,7 @@ class OutputLock:
             if found == "" and not self._breaks and time.monotonic() < patience:
                 time.sleep(0.05)
             elif found is not None:
-                if found and not _is_dead(holder := _parse(found)):
+                if found and not _is_dead(holder := _parse(found), self._age()):
                     if not self._breaks:
                         raise OutputLocked(self._refusal(holder))
                     broken = True
@@ -132,15 +133,20 @@ class OutputLock:
 
     def _refusal(self, holder: dict[str, Any]) -> str:
         """Say who holds the lock, and the way out."""
-        try:
-            age = format_seconds(max(0.0, time.time() - self._path.stat().st_mtime))
-        except OSError:
-            age = "unknown"
+        age = self._age()
+        told = "unknown" if age is None else format_seconds(age)
         return (
             f"{self._path.name.removesuffix('.lock')} is being written by another process: {holder.get('pid')} on "
-            f"{holder.get('host')} (last sign of life {age} ago); wait for it, or choose another name; "
+            f"{holder.get('host')} (last sign of life {told} ago); wait for it, or choose another name; "
             "if it is certainly dead, give break_lock=True (--break-lock)"
         )
+
+    def _age(self) -> float | None:
+        """Seconds since the holder was last alive; None where that is not known."""
+        try:
+            return max(0.0, time.time() - self._path.stat().st_mtime)
+        except OSError:
+            return None
 
     def _beat(self) -> None:
         """Touch the file again and again, for as long as it is this one."""
@@ -156,6 +162,7 @@ def _myself() -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "started": _started(os.getpid()),
+        "machine": _first_line("/etc/machine-id"),
         "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
         "pid_namespace": _link("/proc/self/ns/pid"),
         "job": os.environ.get("SLURM_JOB_ID"),
@@ -163,13 +170,20 @@ def _myself() -> dict[str, Any]:
     }
 
 
-def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether a holder is certainly no more: gone from this very system, or its job was requeued by SLURM."""
+def _is_dead(holder: dict[str, Any], age: float | None) -> bool:
+    """Whether a holder is certainly no more: gone from this very system, or its job was requeued by SLURM.
+
+    Gone is also who wrote before this machine was started again. Machines made from one image may share name and
+    number, so that also takes a lock that nobody has touched for a minute.
+    """
     here = _myself()
     same_job = here["job"] is not None and holder.get("job") == here["job"]
     if same_job and holder.get("restart", 0) < here["restart"]:
         return True
-    if any(holder.get(key) != here[key] for key in ("host", "boot_id", "pid_namespace")):
+    differ = {key for key in ("host", "machine", "boot_id", "pid_namespace") if holder.get(key) != here[key]}
+    if "boot_id" in differ and holder.get("boot_id") and here["boot_id"]:
+        return not differ & {"host", "machine"} and age is not None and age > _SILENT_SECONDS
+    if differ - {"machine"}:
         return False
     started = _started(int(holder.get("pid", 0)))
     return started is None or started != holder.get("started")

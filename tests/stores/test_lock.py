@@ -78,6 +78,19 @@ def test_nothing_is_known_of_the_dead_elsewhere(path: Path, changes: dict[str, s
     assert taken(path, breaks=True)
 
 
+def test_a_machine_that_was_started_again_takes_over_from_its_former_self(path: Path) -> None:
+    held(path, boot_id="another", pid=os.getpid())
+    assert not taken(path)  # touched just now, so there are two machines of one name
+    long_ago = time.time() - 7 * module.HEARTBEAT_SECONDS
+    for changes in ({"host": "elsewhere"}, {"machine": "another"}, {"boot_id": None}):
+        held(path, **{"boot_id": "another", **changes})
+        os.utime(path, (long_ago, long_ago))
+        assert not taken(path)
+    held(path, boot_id="another", pid=os.getpid())
+    os.utime(path, (long_ago, long_ago))
+    assert taken(path)
+
+
 def test_a_job_that_slurm_has_requeued_takes_over_from_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held(path, host="elsewhere", job="77", restart=0)
     monkeypatch.setenv("SLURM_JOB_ID", "77")
