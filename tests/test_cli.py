@@ -633,6 +633,20 @@ def test_info_of_counts(posterior: Path, tmp_path: Path, suffix: str) -> None:
     assert facts["posterior_digest"] in ran("info", output).stdout
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".h5", ".zarr"])
+def test_info_of_an_unfinished_output_by_either_name(
+    posterior: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / f"counts{suffix}"
+    monkeypatch.setattr("streamsample.stores.writing.COMMIT_SECONDS", 0)
+    seen: list[str | None] = [None, None, None, "SIGTERM"]
+    monkeypatch.setattr(Stopper, "reason", lambda *_: seen.pop(0))
+    refused("sample", posterior, "-o", output, "--minibatch-size", "1", code=75)
+    for path in (output, tmp_path / f"counts{suffix}.partial"):
+        facts = json.loads(ran("info", path, "--json").stdout)
+        assert (facts["complete"], facts["written"], facts["seed"]) == (False, 0.5, 0)
+
+
 def test_info_of_anndata_gives_the_command_that_fits_it(counts_h5ad: Path) -> None:
     printed = ran("info", counts_h5ad).stdout
     assert "bio_rep" in printed

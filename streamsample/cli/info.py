@@ -28,7 +28,8 @@ def info(path: AnyFile, as_json: Json = False) -> None:
       streamsample info counts.h5ad
       streamsample info posterior.h5 --json
     """
-    if path.is_dir() and path.suffix not in FOLDERS:
+    name = path.with_suffix("") if path.suffix == ".partial" else path
+    if path.is_dir() and name.suffix not in FOLDERS:
         raise StoreError(f"{path} is a folder; give a file")
     if path.suffix == ".h5ad":
         from streamsample.interop.describe import describe
