@@ -32,7 +32,8 @@ OCTET = 8
 SHARD_NBYTES = 10**9
 """Most of a shard: few files, each of which other tools can still copy or read whole."""
 ENCODED_NBYTES = 0.25
-"""Assumed of an encoded count, to cut shards and to forecast sizes; single cells take 0.18 (docs/formats.md)."""
+"""Assumed of an encoded count to cut shards, where nothing more is expected; single cells take 0.18
+(docs/formats.md), means of hundreds 1.5."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,13 @@ class Storage:
     """Chunks of an output that is continued."""
 
     def chunking(
-        self, suffix: str, shape: Shape, itemsize: int, most_cells: int, most_shard_nbytes: int
+        self,
+        suffix: str,
+        shape: Shape,
+        itemsize: int,
+        most_cells: int,
+        most_shard_nbytes: int,
+        count_nbytes: float = ENCODED_NBYTES,
     ) -> Chunking | None:
         """Choose the chunks for an output; None where its counts are stored as they are.
 
@@ -109,6 +116,8 @@ class Storage:
             Cells of a slab that there is memory for.
         most_shard_nbytes
             Of a shard, for formats that have some.
+        count_nbytes
+            Expected of an encoded count.
         """
         if self.purpose not in ROW_NBYTES:
             raise PlanError(f"chunks can't be optimized for {self.purpose!r}; choose {', '.join(ROW_NBYTES)}")
@@ -118,7 +127,9 @@ class Storage:
         if codec is None:
             return None
         chunks = choose_chunks(shape, itemsize, self.purpose, most_cells)
-        return Chunking(chunks, codec, choose_shards(shape, chunks, most_shard_nbytes) if suffix in ALWAYS else None)
+        if suffix not in ALWAYS:
+            return Chunking(chunks, codec)
+        return Chunking(chunks, codec, choose_shards(shape, chunks, most_shard_nbytes, count_nbytes))
 
 
 def check_compression(suffix: str, compression: str) -> str | None:
@@ -176,7 +187,7 @@ def choose_chunks(shape: Shape, itemsize: int, purpose: Purpose = "sample", most
     return 1, cells, features
 
 
-def choose_shards(shape: Shape, chunks: Shape, most_nbytes: int) -> Shape:
+def choose_shards(shape: Shape, chunks: Shape, most_nbytes: int, count_nbytes: float = ENCODED_NBYTES) -> Shape:
     """Choose shards of all features: some samples, or some of a sample's cells where one has too many.
 
     Parameters
@@ -187,8 +198,10 @@ def choose_shards(shape: Shape, chunks: Shape, most_nbytes: int) -> Shape:
         Of a chunk.
     most_nbytes
         Of a shard; `SHARD_NBYTES` where that is less.
+    count_nbytes
+        Expected of an encoded count; `ENCODED_NBYTES` where that is more.
     """
-    limit = max(MIB, min(most_nbytes, SHARD_NBYTES)) / ENCODED_NBYTES  # in counts
+    limit = max(MIB, min(most_nbytes, SHARD_NBYTES)) / max(count_nbytes, ENCODED_NBYTES)  # in counts
     nsamples, ncells, nfeatures = (-(-size // length) * length for size, length in zip(shape, chunks, strict=True))
     if ncells * nfeatures <= limit:
         return min(nsamples, int(limit // (ncells * nfeatures))), ncells, nfeatures

@@ -85,7 +85,7 @@ def _compressed(
     """Forecast chunks that are encoded: a gene is in one chunk of each sample and block of cells."""
     if chunking is None:
         chunks = choose_chunks(shape, itemsize, most_cells=_CELLS)
-        chunking = Chunking(chunks, "zstd", choose_shards(shape, chunks, SHARD_NBYTES))
+        chunking = Chunking(chunks, "zstd", choose_shards(shape, chunks, SHARD_NBYTES, counts.encoded_nbytes))
     nsamples, ncells, _ = chunking.grid(shape)
     ncounts = math.prod(shape)
     nbytes = math.ceil(ncounts * counts.encoded_nbytes)

@@ -217,8 +217,8 @@ def plan(
 
 def _chunking(storage: Storage, suffix: str, facts: ParameterFacts, shard: int, most_cells: int) -> Chunking | None:
     """Choose chunks for slabs of so many cells at most."""
-    cells = max(QUAD, most_cells // QUAD * QUAD)
-    return storage.chunking(suffix, facts.shape, np.dtype(facts.dtype).itemsize, cells, shard)
+    cells, expected = max(QUAD, most_cells // QUAD * QUAD), facts.counts.encoded_nbytes
+    return storage.chunking(suffix, facts.shape, np.dtype(facts.dtype).itemsize, cells, shard, expected)
 
 
 def _with_dtype(facts: ParameterFacts, dtype: str) -> ParameterFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,8 @@ from streamsample.chunking import (
     choose_shards,
 )
 from streamsample.errors import BudgetError, PlanError
+from streamsample.expectation import ASSUMED
+from streamsample.keeping import ways
 from streamsample.memory_model import ParameterFacts
 from streamsample.planner import decide
 from streamsample.sizing import Plan
@@ -55,6 +58,20 @@ def test_shards_are_whole_chunks_and_cover_all_features(shape: tuple[int, int, i
     assert shards[0] == 1 or shards[1] >= shape[1]  # so that a slab's chunks are in order in each of them
     least = math.prod(chunks[:2]) * shards[2] / 4
     assert math.prod(shards) / 4 <= max(MIB, min(most, SHARD_NBYTES), least)
+
+
+def test_shards_of_dense_counts_are_no_larger() -> None:
+    """A plan expects 1.5 bytes of counts of some hundreds; at 0.25 the shards were of 5.9 GB."""
+    dense = replace(ASSUMED, bits=9.5)
+    shape, budget = (200, 20_000, 3000), Budget(16 * GIB, 2)
+    facts = ParameterFacts(*shape, 1, "uint16", counts=dense)
+    plan = decide(facts, budget, TargetFacts("counts.zarr", ".zarr"))
+    assert plan.chunking is not None
+    assert plan.chunking.shards is not None
+    nbytes = math.prod(plan.chunking.shards) * dense.encoded_nbytes
+    assert SHARD_NBYTES / 2 < nbytes <= SHARD_NBYTES
+    way = next(way for way in ways(shape, "uint16", 2, dense, 0) if way.name == "compressed")
+    assert way.nbytes / way.nfiles <= SHARD_NBYTES
 
 
 def chunks_read(purpose: str, what: str) -> int:
