@@ -88,10 +88,10 @@ class Storage:
 
     compression: str = "auto"
     """``none``, one of `CODECS`, or ``auto``: chunks of `kept`, else the format's own habit."""
-    purpose: Purpose = "sample"
-    """What is read most; see `choose_chunks`."""
+    purpose: Purpose | None = None
+    """What is read most; see `choose_chunks`. None: chunks of `kept`, else those for ``sample``."""
     kept: Chunking | None = None
-    """Chunks of an output that is continued."""
+    """Chunks of an output that is continued; where they are not what was asked for, the run is another one."""
 
     def chunking(
         self,
@@ -119,17 +119,24 @@ class Storage:
         count_nbytes
             Expected of an encoded count.
         """
-        if self.purpose not in ROW_NBYTES:
+        if self.purpose is not None and self.purpose not in ROW_NBYTES:
             raise PlanError(f"chunks can't be optimized for {self.purpose!r}; choose {', '.join(ROW_NBYTES)}")
-        if self.kept is not None and self.compression in ("auto", self.kept.codec):
+        if self.kept is not None and self._suits(self.kept, shape, itemsize):
             return self.kept
         codec = check_compression(suffix, self.compression)
         if codec is None:
             return None
-        chunks = choose_chunks(shape, itemsize, self.purpose, most_cells)
+        chunks = choose_chunks(shape, itemsize, self.purpose or "sample", most_cells)
         if suffix not in ALWAYS:
             return Chunking(chunks, codec)
         return Chunking(chunks, codec, choose_shards(shape, chunks, most_shard_nbytes, count_nbytes))
+
+    def _suits(self, kept: Chunking, shape: Shape, itemsize: int) -> bool:
+        """Whether chunks are what was asked for; they may have been chosen with more or less memory."""
+        if self.compression not in ("auto", kept.codec):
+            return False
+        cells = kept.chunks[1]
+        return self.purpose is None or kept.chunks == choose_chunks(shape, itemsize, self.purpose, cells)
 
 
 def check_compression(suffix: str, compression: str) -> str | None:

@@ -166,7 +166,7 @@ def plan(
     dtype: str = "auto",
     check_room: bool = True,
     compression: str = "auto",
-    optimize_for: Purpose = "sample",
+    optimize_for: Purpose | None = None,
     kept: Chunking | None = None,
 ) -> Plan:
     """Plan how to write a stream's counts to a file, within the memory that may be used.
@@ -184,7 +184,8 @@ def plan(
     compression
         ``none``, ``gzip``, ``zstd`` or ``lz4``; ``auto`` is ``zstd`` for ``.zarr`` and ``none`` for others.
     optimize_for
-        What is read most, and the chunks are shaped for: ``sample``, ``cell`` or ``feature``.
+        What the chunks are shaped for: ``cell`` or ``feature``, one of them read over all samples, or ``sample``, the
+        smallest file, that is fair to both; if not given, ``sample``, or as `kept`.
     kept
         Chunks of an output that is continued; see `stores.kept_chunking`.
 

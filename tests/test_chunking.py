@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from streamsample.budget import Budget
 from streamsample.chunking import (
     CHUNK_NBYTES,
+    ROW_NBYTES,
     SHARD_NBYTES,
+    STRIDE_NBYTES,
     Chunking,
+    Purpose,
     Storage,
     check_chunking,
     check_compression,
@@ -89,6 +92,11 @@ def test_each_purpose_reads_least_for_its_own() -> None:
         assert chunks_read(what, what) < chunks_read("sample", what) < math.prod(FULL)
     assert chunks_read("cell", "cell") < math.prod(FULL) / 300
     assert chunks_read("feature", "feature") < math.prod(FULL) / 1500
+    # `sample` is fair to both others, and small: the bits of whole rows are shuffled together.
+    assert chunks_read("sample", "cell") < chunks_read("feature", "cell")
+    assert chunks_read("sample", "feature") < chunks_read("cell", "feature")
+    assert chunks_read("sample", "sample") < 1.01 * math.prod(FULL[1:])
+    assert ROW_NBYTES["sample"] <= STRIDE_NBYTES < ROW_NBYTES["cell"]
 
 
 def made(suffix: str = ".zarr", shape: tuple[int, int, int] = (8, 20_000, 3000), **options: object) -> Plan:
@@ -120,6 +128,26 @@ def test_chunks_of_what_is_continued_stay_with_less_memory() -> None:
     assert again.layout == first.layout
     assert again.slab_cells % first.slab_unit[1] == 0
     assert made(storage=Storage("lz4", kept=first.chunking)).layout["codec"] == "lz4"
+
+
+@given(
+    shape=SHAPES,
+    itemsize=st.sampled_from([1, 2, 4]),
+    purpose=PURPOSES,
+    most=st.integers(4, 10_000),
+    now=st.integers(4, 10_000),
+)
+def test_chunks_of_the_same_purpose_stay_with_any_memory(
+    shape: tuple[int, int, int], itemsize: int, purpose: Purpose, most: int, now: int
+) -> None:
+    first = Chunking(choose_chunks(shape, itemsize, purpose, most), "zstd", (1, 1, 1))
+    assert Storage(purpose=purpose, kept=first).chunking(".zarr", shape, itemsize, now, MIB) == first
+
+
+def test_another_purpose_gives_other_chunks_than_those_kept() -> None:
+    first = made(storage=Storage(purpose="cell"))
+    assert made(storage=Storage(kept=first.chunking)).layout == first.layout
+    assert made(storage=Storage(purpose="feature", kept=first.chunking)).layout["chunks"] != first.layout["chunks"]
 
 
 def test_plan_says_what_is_stored_how() -> None:

@@ -56,6 +56,18 @@ def test_a_complete_output_is_found_complete_without_its_options(posterior: Path
     assert "codec is gzip there and zstd here" in complaint
 
 
+def test_chunks_for_another_purpose_are_refused_and_not_ignored(tmp_path: Path) -> None:
+    posterior, output = tmp_path / "posterior.h5", tmp_path / "counts.zarr"
+    Posterior.from_arrays(mu=np.ones((2, 1000)), phi=np.ones((2, 1000)), n_cells=100).save(posterior)
+    ran("sample", posterior, "-o", output, "--optimize-for", "cell")
+    for options in ([], ["--optimize-for", "cell"]):
+        assert "complete already" in ran("sample", posterior, "-o", output, "--resume", *options).stderr
+    complaint = refused("sample", posterior, "-o", output, "--resume", "--optimize-for", "sample")
+    assert "chunks is [1, 100, 1000] there and [1, 100, 327] here; give --overwrite" in complaint
+    ran("sample", posterior, "-o", output, "--resume", "--overwrite", "--optimize-for", "sample")
+    assert store_for(output).open(output).manifest.layout["chunks"] == [1, 100, 327]
+
+
 @pytest.mark.parametrize(
     ("name", "compression", "complaint"),
     [

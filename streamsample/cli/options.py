@@ -47,8 +47,12 @@ Compression = Annotated[
     ),
 ]
 OptimizeFor = Annotated[
-    Literal["sample", "cell", "feature"],
-    typer.Option("--optimize-for", help="What compressed counts are read by most, over all of the others."),
+    Literal["sample", "cell", "feature"] | None,
+    typer.Option(
+        "--optimize-for",
+        help="Shape of compressed chunks: for reading one cell, or one feature, of all samples; or sample, the "
+        "smallest file, for reading whole samples, and fair to both [default: sample, or as it is continued].",
+    ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the counts; the same seed gives the same bytes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -80,7 +80,7 @@ def plan(
     features: Features = None,
     dtype: Dtype = "auto",
     compression: Compression = "auto",
-    optimize_for: OptimizeFor = "sample",
+    optimize_for: OptimizeFor = None,
     memory: Memory = None,
     safety_factor: SafetyFactor = None,
     threads: Threads = None,

@@ -61,7 +61,7 @@ def sample(
     features: Features = None,
     dtype: Dtype = "auto",
     compression: Compression = "auto",
-    optimize_for: OptimizeFor = "sample",
+    optimize_for: OptimizeFor = None,
     memory: Memory = None,
     safety_factor: SafetyFactor = None,
     threads: Threads = None,
