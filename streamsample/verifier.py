@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ from streamsample.units import MIB
 _PIECE_NBYTES = 64 * MIB
 """Read and computed at a time, whatever the slabs of the file were."""
 
-_POINTS = 64
-"""Counts of each piece that the twin computes, too: a millisecond beside the many that the kernel takes."""
+_POINTS = 64, 4096
+"""Counts of each piece that the twin computes, too: so many at least, and where all slabs are computed again. It takes
+10 us for each, so that is 0.6 to 40 ms, where the kernel takes some 150 for a piece."""
 
 Referee = Callable[[CountStream, IndexArray, IndexArray, IndexArray], CountArray]
 """Computes counts at addresses, independently of the kernels; see `twin.counts`."""
@@ -53,6 +55,10 @@ class Report:
     """How long it took."""
     counts_by_twin: int = 0
     """Of the counts compared, those that the twin has computed, too."""
+    twin_built: bool = False
+    """Whether there is a twin on this machine."""
+    seed: int = 0
+    """What the choice of slabs, and of counts for the twin, follows from; gives the same ones again."""
 
 
 def verify(
@@ -61,6 +67,7 @@ def verify(
     *,
     fraction: float = 0.01,
     full: bool = False,
+    seed: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Check every byte of a file against its checksums, and compute a random part of it again.
@@ -72,9 +79,11 @@ def verify(
     posterior
         The posterior it was made from, applied to the same cells.
     fraction
-        Share of the slabs to compute again, at least one slab; which ones follows from the file's own manifest.
+        Share of the slabs to compute again, at least one slab.
     full
         Compute all of it again.
+    seed
+        Which slabs these are, and which of their counts the twin computes, too; others each time if not given.
     progress
         Called with a `Progress` after each slab.
 
@@ -98,7 +107,8 @@ def verify(
     _check_identity(manifest, posterior, target)
     stream = CountStream(posterior, seed=manifest.seed, selection=manifest.selection)
     referee = twin.counts if twin.built() else None
-    return check(stored, stream, target, fraction=1.0 if full else fraction, progress=progress, referee=referee)
+    share = 1.0 if full else fraction
+    return check(stored, stream, target, fraction=share, seed=seed, progress=progress, referee=referee)
 
 
 def check(
@@ -107,6 +117,7 @@ def check(
     path: Path,
     *,
     fraction: float = 1.0,
+    seed: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     referee: Referee | None = None,
 ) -> Report:
@@ -116,8 +127,10 @@ def check(
     start = time.monotonic()
     manifest = stored.manifest
     _check_table(manifest, path)
-    chosen = _choose(manifest, fraction)
-    checker = _Checker(stored, stream, path, referee)
+    drawn = secrets.randbits(64) if seed is None else seed
+    chance = np.random.default_rng(drawn)
+    chosen = _choose(len(manifest.checks), fraction, chance)
+    checker = _Checker(stored, stream, path, referee, chance, max(_POINTS[0], round(fraction * _POINTS[1])))
     total = int(np.prod(manifest.shape))
     done = 0
     for i, line in enumerate(manifest.checks):
@@ -128,18 +141,35 @@ def check(
             progress(Progress(done, total, nbytes, time.monotonic() - start))
     seconds = time.monotonic() - start
     return Report(
-        str(path), len(manifest.checks), len(chosen), checker.compared, total, seconds, counts_by_twin=checker.by_twin
+        str(path),
+        len(manifest.checks),
+        len(chosen),
+        checker.compared,
+        total,
+        seconds,
+        counts_by_twin=checker.by_twin,
+        twin_built=referee is not None,
+        seed=drawn,
     )
 
 
 class _Checker:
-    """Checks slab after slab, a piece at a time."""
+    """Checks slab after slab, a piece at a time; the referee computes so many `points` of each."""
 
-    def __init__(self, stored: Stored, stream: CountStream, path: Path, referee: Referee | None) -> None:
+    def __init__(
+        self,
+        stored: Stored,
+        stream: CountStream,
+        path: Path,
+        referee: Referee | None,
+        chance: np.random.Generator,
+        points: int,
+    ) -> None:
         self.compared = 0
         self.by_twin = 0
         self._referee = referee
-        self._chance = np.random.default_rng([int(stored.manifest.posterior_digest[:16], 16), stored.manifest.seed, 1])
+        self._chance = chance
+        self._points = points
         self._stored = stored
         self._stream = stream
         self._path = path
@@ -182,11 +212,12 @@ class _Checker:
 
     def _cross_examine(self, piece: Slab, computed: CountArray, referee: Referee) -> None:
         """Let the twin compute some of what the kernel has computed."""
-        s, n, t = (self._chance.integers(0, size, _POINTS) for size in computed.shape)
+        points = min(self._points, computed.size)
+        s, n, t = (self._chance.integers(0, size, points) for size in computed.shape)
         s[:] = s[0]  # one sample's draws are read, not those of all
         address = self._addresses(piece, s, n, t)
         ours, other = computed[s, n, t], referee(self._stream, *address)
-        self.by_twin += _POINTS
+        self.by_twin += points
         differ = np.flatnonzero(ours != other)
         if differ.size:
             i = differ[0]
@@ -263,11 +294,9 @@ def _check_table(manifest: Manifest, path: Path) -> None:
         raise CorruptSlab(f"{path}: its table of checksums does not cover all counts; write the file again")
 
 
-def _choose(manifest: Manifest, fraction: float) -> frozenset[int]:
-    """Choose slabs at random, the same ones for the same file."""
-    nslabs = len(manifest.checks)
-    generator = np.random.default_rng([int(manifest.posterior_digest[:16], 16), manifest.seed])
-    return frozenset(generator.choice(nslabs, size=ceil(fraction * nslabs), replace=False).tolist())
+def _choose(nslabs: int, fraction: float, chance: np.random.Generator) -> frozenset[int]:
+    """Choose slabs at random; other ones each time, so that who verifies again sees more of a file."""
+    return frozenset(chance.choice(nslabs, size=ceil(fraction * nslabs), replace=False).tolist())
 
 
 def _words(index: IndexArray) -> str:

@@ -18,6 +18,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from streamsample import twin
 from streamsample.cli import app
 from streamsample.cli.common import command, one_line
 from streamsample.errors import CountOverflow, PlanError
@@ -585,6 +586,15 @@ def test_verify_says_what_it_checked(posterior: Path, counts: Path) -> None:
     )
     facts = json.loads(ran("verify", counts, "--posterior", posterior, "--json").stdout)
     assert (facts["ok"], facts["counts_total"]) == (True, S * N * T)
+
+
+def test_verify_says_what_the_twin_has_seen(posterior: Path, counts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["verify", counts, "--posterior", posterior, "--seed", "3"]
+    if twin.built():
+        assert "100 counts computed again (64 by the twin)" in ran(*arguments).stdout
+    assert json.loads(ran(*arguments, "--json").stdout)["seed"] == 3
+    monkeypatch.setitem(sys.modules, "streamsample._twin", None)
+    assert "100 counts computed again (the twin is not built)" in ran(*arguments).stdout
 
 
 def test_verify_as_json_says_what_is_wrong(posterior: Path, counts: Path) -> None:

@@ -150,8 +150,23 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_every_piece_that_is_computed_again_is_shown_to_the_twin(path: Path) -> None:
-    assert verifier.verify(path, POSTERIOR, full=True).counts_by_twin == 6 * 64
     assert verifier.verify(path, POSTERIOR).counts_by_twin == 64
+    assert verifier.verify(path, POSTERIOR, fraction=0.25).counts_by_twin == 2 * 1024
+    report = verifier.verify(path, POSTERIOR, full=True)
+    assert report.counts_by_twin == report.counts_compared == 6 * 2070  # 4,096 of each piece that has so many
+
+
+def test_the_twin_sees_other_counts_each_time(path: Path) -> None:
+    seen: list[Any] = []
+
+    def watched(stream: CountStream, *address: Any) -> Any:
+        seen.append([index.tolist() for index in address])
+        return twin.counts(stream, *address)
+
+    for seed in (None, None, 3, 3):
+        verifier.check(store_for(path).open(path), STREAM, path, fraction=0.01, referee=watched, seed=seed)
+    assert seen[0] != seen[1]
+    assert seen[2] == seen[3]
 
 
 def test_a_small_part_is_verified_without_numba(path: Path, request: pytest.FixtureRequest) -> None:

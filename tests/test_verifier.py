@@ -52,16 +52,20 @@ def test_good_file_is_good(path: Path) -> None:
     assert events[-1].counts_done == total
 
 
-def test_fraction_is_of_the_slabs_and_always_the_same_ones(path: Path) -> None:
-    def regenerated(fraction: float) -> list[tuple[int, int, int, int]]:
+def test_fraction_is_of_the_slabs_and_other_ones_each_time_unless_a_seed_is_given(path: Path) -> None:
+    def regenerated(fraction: float, seed: int | None = None) -> list[tuple[int, int, int, int]]:
         stream = FakeStream(POSTERIOR, seed=5)
-        report = checked(path, stream, fraction=fraction)
+        report = checked(path, stream, fraction=fraction, seed=seed)
+        again = FakeStream(POSTERIOR, seed=5)
+        checked(path, again, fraction=fraction, seed=report.seed)
+        assert again.fills == stream.fills
         assert report.slabs_regenerated == len(stream.fills)
         return stream.fills
 
     assert len(regenerated(0.001)) == 1
     assert len(regenerated(0.5)) == 4
-    assert regenerated(0.25) == regenerated(0.25)
+    assert regenerated(0.25, 3) == regenerated(0.25, 3)
+    assert len({tuple(regenerated(0.4)) for _ in range(20)}) > 1  # of 35 choices; all alike once in 1e29
     assert regenerated(0) == []
     with pytest.raises(PlanError, match=r"a fraction of 1\.5"):
         regenerated(1.5)

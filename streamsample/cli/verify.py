@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CountsOutput = Annotated[Path, typer.Argument(metavar="COUNTS.h5", help="Counts that `sample` wrote: .h5 or .npy.")]
 From = Annotated[Path, typer.Option("--posterior", metavar="POSTERIOR.h5", help="The posterior they were made from.")]
 Fraction = Annotated[float, typer.Option(metavar="F", min=0, max=1, help="Share of the slabs to compute again.")]
+Chance = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, help="Which part that is [default: another each time].")
+]
 Full = Annotated[bool, typer.Option("--full", help="Compute everything again.")]
 
 
@@ -37,6 +40,7 @@ def verify(
     posterior: From,
     fraction: Fraction = 0.01,
     full: Full = False,
+    seed: Chance = None,
     for_cells: ForCells = None,
     group_key: GroupKey = None,
     sum_factor_key: SumFactorKey = None,
@@ -55,7 +59,7 @@ def verify(
     others = OtherCells(for_cells, group_key, sum_factor_key, layer, design)
     others.check()
     try:
-        report = check(counts, open_posterior(posterior, others), fraction=fraction, full=full)
+        report = check(counts, open_posterior(posterior, others), fraction=fraction, full=full, seed=seed)
     except Exception as error:
         if as_json:
             print_json({"ok": False, "path": str(counts), "error": one_line(error)})
@@ -66,8 +70,8 @@ def verify(
         print(describe(report))
 
 
-def check(counts: Path, posterior: Posterior, *, fraction: float = 0.01, full: bool = False) -> Report:
-    """Verify under a bar."""
+def check(counts: Path, posterior: Posterior, **options: Any) -> Report:
+    """Verify under a bar; `options` are those of `streamsample.verify`."""
     from streamsample.verifier import verify
 
     with Bar(f"verify {counts.name}") as bar:
@@ -75,13 +79,14 @@ def check(counts: Path, posterior: Posterior, *, fraction: float = 0.01, full: b
         def show(event: Progress) -> None:
             bar.update(event.counts_done, event.counts_total)
 
-        return verify(counts, posterior, fraction=fraction, full=full, progress=show)
+        return verify(counts, posterior, progress=show, **options)
 
 
 def describe(report: Report) -> str:
     """Say in a line what was checked."""
     checksums = number_of(report.slabs_checked, "checksum")
+    twin = f"{report.counts_by_twin:,} by the twin" if report.twin_built else "the twin is not built"
     return (
         f"{report.path}: right. {checksums} of {format_count(report.counts_total)} counts, "
-        f"{format_count(report.counts_compared)} counts computed again, in {format_seconds(report.seconds)}"
+        f"{format_count(report.counts_compared)} counts computed again ({twin}), in {format_seconds(report.seconds)}"
     )
