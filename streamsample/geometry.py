@@ -91,6 +91,14 @@ def index_to_json(index: IndexArray) -> str | list[int]:
     return [int(i) for i in index]
 
 
+def index_words(index: IndexArray) -> str:
+    """Write indices as ``a:b`` or ``a:b:step``, or, where they are irregular, as their ends."""
+    text = index_to_json(index)
+    if isinstance(text, str):
+        return text.removesuffix(":1")
+    return f"{int(index[0])} to {int(index[-1])} ({index.size} of them)"
+
+
 def index_from_json(text: str | list[int]) -> IndexArray:
     """Undo `index_to_json`."""
     if isinstance(text, str):

@@ -15,7 +15,7 @@ import numpy as np
 
 from streamsample import twin
 from streamsample.errors import CorruptSlab, PlanError, PosteriorError, StoreError
-from streamsample.geometry import IndexArray, Slab, index_to_json, slabs
+from streamsample.geometry import IndexArray, Slab, index_words, slabs
 from streamsample.parameters import STREAM_VERSIONS
 from streamsample.posterior import Posterior
 from streamsample.run import Progress
@@ -242,7 +242,7 @@ class _Checker:
     def _corrupt(self, slab: Slab, problem: str) -> CorruptSlab:
         """Name a slab by the posterior's own indices, as elements are named."""
         chosen = self._stream.selection
-        samples, cells = _words(chosen.samples[slab.s0 : slab.s1]), _words(chosen.cells[slab.n0 : slab.n1])
+        samples, cells = index_words(chosen.samples[slab.s0 : slab.s1]), index_words(chosen.cells[slab.n0 : slab.n1])
         return CorruptSlab(
             f"{self._path}: the slab of samples {samples}, cells {cells} {problem}; write the file again"
         )
@@ -297,14 +297,6 @@ def _check_table(manifest: Manifest, path: Path) -> None:
 def _choose(nslabs: int, fraction: float, chance: np.random.Generator) -> frozenset[int]:
     """Choose slabs at random; other ones each time, so that who verifies again sees more of a file."""
     return frozenset(chance.choice(nslabs, size=ceil(fraction * nslabs), replace=False).tolist())
-
-
-def _words(index: IndexArray) -> str:
-    """Write indices as ``a:b`` or ``a:b:step``, or, where they are irregular, as their ends."""
-    text = index_to_json(index)
-    if isinstance(text, str):
-        return text.removesuffix(":1")
-    return f"{int(index[0])} to {int(index[-1])} ({index.size} of them)"
 
 
 def _ncounts(slab: Slab, manifest: Manifest) -> int:

@@ -14,6 +14,7 @@ from streamsample import verifier
 from streamsample.errors import CorruptSlab, PlanError, PosteriorError, StoreError
 from streamsample.run import Progress
 from streamsample.stores.base import store_for
+from streamsample.stores.chunk_reader import ChunkedStored
 from streamsample.stores.raw import RawStored
 from streamsample.verifier import Report, check
 from tests.fake_stream import FakeStream, fake_posterior
@@ -100,6 +101,26 @@ def test_a_slab_of_an_irregular_selection_is_named_by_its_ends(tmp_path: Path) -
     path = run(stream, tmp_path / "counts.npy", FINE)
     damage(path, 2, 1, 6)
     with pytest.raises(CorruptSlab, match=r"samples 3:4, cells 3 to 38 \(22 of them\) .* at \(s=3, n=4, t=9\)"):
+        checked(path, stream)
+
+
+@pytest.mark.parametrize("end", ["-gzip.h5", "-zstd.h5", ".zarr"])
+def test_a_chunk_is_named_by_the_posteriors_indices(end: str, tmp_path: Path) -> None:
+    stream = FakeStream(fake_posterior((9, 40, 20)))
+    stream = replace(stream, chosen=stream.selection.narrow("1:8", [3, 4, 9, *range(20, 39)], slice(3, 12)))
+    path = run(stream, tmp_path / f"counts{end}", FINE)
+    stored = store_for(path).open(path)
+    assert isinstance(stored, ChunkedStored)
+    with stored.chunks() as fetch:
+        encoded = fetch(6, 0, 1)
+    broken = 0
+    for file in [path] if path.is_file() else path.glob("counts/c.*"):
+        data = file.read_bytes()
+        broken += data.count(encoded)
+        file.write_bytes(data.replace(encoded, bytes(len(encoded))))
+    assert broken == 1
+    told = r"the chunk of sample 7, cells 3 to 20 \(4 of them\), features 6:9 can't be decoded"
+    with pytest.raises(CorruptSlab, match=told):
         checked(path, stream)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from streamsample.chunking import Chunking
 from streamsample.errors import CorruptSlab
-from streamsample.geometry import Slab
+from streamsample.geometry import Slab, index_words
 from streamsample.stores.base import CountArray
 from streamsample.stores.codecs import codec_of
 from streamsample.stores.manifest import Manifest
@@ -83,13 +83,13 @@ class ChunkedStored(ABC):
             part[...] = chunk[n0 - i * ncells : n1 - i * ncells, : part.shape[1]]
 
     def _corrupt(self, s: int, i: int, j: int, error: ValueError) -> CorruptSlab:
-        """Name a chunk, by positions in the selection."""
-        _, cells, features = self.chunking.chunks
-        n0, t0 = i * cells, j * features
-        n1, t1 = min(n0 + cells, self.manifest.shape[1]), min(t0 + features, self.manifest.shape[2])
+        """Name a chunk by the posterior's own indices, as elements are named."""
+        (_, ncells, nfeatures), chosen = self.chunking.chunks, self.manifest.selection
+        cells = index_words(chosen.cells[i * ncells : (i + 1) * ncells])
+        features = index_words(chosen.features[j * nfeatures : (j + 1) * nfeatures])
         return CorruptSlab(
-            f"{self.path}: the chunk of sample {s}, cells {n0}:{n1}, features {t0}:{t1} can't be decoded ({error}); "
-            "write the file again"
+            f"{self.path}: the chunk of sample {chosen.samples[s]}, cells {cells}, features {features} can't be "
+            f"decoded ({error}); write the file again"
         )
 
     @contextmanager
