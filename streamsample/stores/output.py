@@ -115,8 +115,8 @@ class Output:
                 raise OutputExists(_another(self.partial, problem))
             record = self._record = None
         if record is not None and record.finished:  # cut off while it got its names
-            self._places.rename()
-            self._committed = True
+            self._committed = self._rename_rest() and self._is_same(manifest)
+            self._record = record if self._committed else None
         elif self._resume and self._places.final[0].exists() and not (record and self._overwrite):
             self._committed = self._is_same(manifest)
         return self._committed
@@ -146,6 +146,19 @@ class Output:
         writing.finish()
         self._places.rename()
         self._committed = True
+
+    def _rename_rest(self) -> bool:
+        """Give the files of a finished run their final names; False where they were removed, and may be made anew."""
+        pairs = zip(self._places.partial, self._places.final, strict=True)
+        if gone := [final for partial, final in pairs if not (partial.exists() or final.exists())]:
+            if not self._overwrite:
+                raise StoreError(
+                    f"{self._places.journal} says that all is written, but {gone[0]} is gone; "
+                    "give overwrite=True (--overwrite) to start again"
+                )
+            return False
+        self._places.rename()
+        return True
 
     @property
     def _lines(self) -> tuple[Line, ...]:

@@ -20,6 +20,7 @@ from streamsample.stores.disk import refusal
 from streamsample.stores.journal import read_journal
 from streamsample.stores.manifest import Manifest
 from streamsample.stores.output import Output
+from streamsample.stores.places import Places
 from streamsample.stores.writing import Writing
 from tests.fake_stream import FakeStream, fake_posterior
 from tests.outputs import ENDS, read, suited
@@ -280,6 +281,49 @@ def test_a_journal_without_its_output_is_told(store: Store, path: Path) -> None:
         assert not output.is_complete(MANIFEST)
         complete(output)
     assert names(path.parent) == FINAL
+
+
+@pytest.mark.parametrize("left", [[], ["counts.npy"], ["counts.npy.json"]])
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_finished_output_whose_files_are_gone_is_not_complete(
+    store: Store, path: Path, left: list[str], renamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, Output(store, path) as output:
+        patch.setattr(Places, "rename", lambda _: None)  # killed just before it
+        complete(output)
+    for name, partial in zip(FINAL, ["counts.npy.partial", "counts.npy.partial.json"], strict=True):
+        (path.parent / partial).rename(path.parent / (name if renamed else partial))
+        if name not in left:
+            (path.parent / (name if renamed else partial)).unlink()
+    told = r"says that all is written, but .*counts\.npy.* is gone; give overwrite"
+    with pytest.raises(StoreError, match=told), Output(store, path, resume=True) as output:
+        output.is_complete(MANIFEST)
+    with Output(store, path, resume=True, overwrite=True) as output:
+        assert not output.is_complete(MANIFEST)
+        complete(output)
+    assert names(path.parent) == FINAL
+
+
+def test_a_finished_output_is_not_taken_for_an_older_one_of_its_name(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Output(store, path) as output:
+        complete(output)
+    other = replace(MANIFEST, seed=9)
+    with monkeypatch.context() as patch, Output(store, path, overwrite=True) as output:
+        patch.setattr(Places, "rename", lambda _: None)
+        writing = output.begin(other, LABELS)
+        write(writing, 0, 1, 2, value=8)
+        output.commit(writing, other, LABELS)
+    for name in PARTIAL[0], "counts.npy.partial.json":
+        (path.parent / name).unlink()
+    with Output(store, path, resume=True, overwrite=True) as output:
+        assert not output.is_complete(other)
+        writing = output.begin(other, LABELS)
+        assert writing.lines == []
+        write(writing, 0, 1, 2, value=8)
+        output.commit(writing, other, LABELS)
+    np.testing.assert_array_equal(np.load(path), 8)
 
 
 @pytest.mark.parametrize("end", ENDS)
