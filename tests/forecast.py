@@ -61,6 +61,7 @@ CASES = (
     Case((100, 500, 8_000), ".h5", options={"memory": GIB, "minibatch": 20, "ngroups": 8}),
     Case((2, 400_000, 500), ".h5", options={"dtype": "uint8", "memory": GIB, "named": True}),
     Case((4, 8_000, 8_000), ".h5", options={"memory": 700 * MIB, "compression": "zstd"}),
+    Case((2, 8_000, 8_000), ".h5", options={"memory": 700 * MIB, "compression": "gzip"}),
     Case((4, 8_000, 8_000), ".zarr", options={"memory": GIB, "dtype": "uint8", "compression": "lz4"}),
 )
 

@@ -6,6 +6,6 @@ from streamsample.chunking import ALWAYS, CODECS
 from streamsample.target import STORES
 
 FORMATS = tuple((suffix, "none") for suffix in STORES if suffix not in ALWAYS) + tuple(
-    (suffix, "zstd") for suffix in STORES if "zstd" in CODECS[suffix]
+    (suffix, codec) for suffix in STORES for codec in CODECS[suffix] if codec != "lz4"
 )
-"""Suffix and compression; other codecs go the same way as zstd."""
+"""Suffix and compression; lz4 goes the same way as zstd, by Blosc."""

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ CUTS = [cut(3, 1, 4, SHAPE), cut(8, 1, 12, SHAPE), cut(4, 2, 40, SHAPE)]
 
 
 def start(path: Path, chance: random.Random, *, resume: bool) -> int:
-    """Write a file in a process of its own; the seconds between commits, and the slabs, are others each time."""
-    plan, seconds = chance.choice(CUTS), chance.choice((0.0, 0.0, 0.01))
+    """Write a file in a process of its own; seconds between commits, slabs and threads are others each time."""
+    plan, seconds = replace(chance.choice(CUTS), threads=chance.choice((1, 2, 4))), chance.choice((0.0, 0.0, 0.01))
     pid = os.fork()
     if pid == 0:
         code = 1

@@ -11,7 +11,7 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +62,10 @@ class State:
                 self.names.pop(name, None)
             else:
                 self.names[name] = what
+
+    def key(self) -> Hashable:
+        """Alike for states that give the same folder."""
+        return frozenset((name, what, self.files.get(what, b"")) for name, what in self.names.items())
 
     def put_into(self, folder: Path, inside: int = ROOT) -> None:
         """Make a real folder of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typer.testing import CliRunner, Result
 from streamsample import twin
 from streamsample.cli import app
 from streamsample.cli.common import command, one_line
+from streamsample.cli.progress import Bar
 from streamsample.errors import CountOverflow, PlanError
 from streamsample.posterior import Posterior
 from streamsample.stopping import Stopper
@@ -330,6 +332,37 @@ def test_what_can_not_be_read_is_replaced_where_it_may_be(
     ran("sample", posterior, "-o", output, "--resume", "--overwrite")
     ran("verify", output, "--posterior", posterior, "--full")
     assert sorted(path.name for path in tmp_path.iterdir()) == [output.name, "posterior.h5"]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".h5", ".zarr"])
+def test_a_disk_that_fills_up_ends_with_75_until_there_is_room(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    posterior = tmp_path / "posterior.h5"
+    Posterior.from_arrays(mu=rng.gamma(1.0, 50.0, (6, 500)), phi=rng.gamma(5.0, 1.0, (6, 500)), n_cells=200).save(
+        posterior
+    )
+    monkeypatch.setattr("streamsample.stores.writing.COMMIT_SECONDS", 0)
+    monkeypatch.setattr("streamsample.stores.raw._reserve", lambda *_: None)  # as where nothing is reserved
+    with tmpfs(tmp_path / "small", nbytes=3_000_000) as folder:
+        output, other = folder / f"counts{suffix}", folder / "somebody else's"
+        arguments = ["sample", posterior, "-o", output, "--minibatch-size", "1", "--resume"]
+        bar = Bar.update
+
+        def fill_up(*event: Any) -> None:
+            bar(*event)
+            if not other.exists():
+                other.write_bytes(bytes(os.statvfs(folder).f_bavail * 4096 - 40_960))
+
+        monkeypatch.setattr(Bar, "update", fill_up)
+        for _ in range(2):  # the second time it is full from the beginning
+            line = refused(*arguments, code=75)
+            assert "what is written is safe: continue with --resume" in line
+        other.unlink()
+        monkeypatch.setattr(Bar, "update", bar)
+        ran(*arguments)
+        ran("verify", output, "--posterior", posterior, "--full")
 
 
 def test_a_locked_output_is_refused_until_the_lock_is_broken(

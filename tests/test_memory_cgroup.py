@@ -39,6 +39,9 @@ def program(group: MemoryGroup, path: Path, **options: Any) -> Iterator[subproce
     assert process.returncode == 0, errors.read_text()
 
 
+FAST = [found for found in FORMATS if found[1] != "gzip"]  # which takes 11 s for so many; tests.forecast has a case
+
+
 def first_line(process: subprocess.Popen[str]) -> str:
     """The next line that it prints."""
     assert process.stdout is not None
@@ -55,7 +58,7 @@ def output(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("limit_mb", [500, 700, 1000, 2000])
-@pytest.mark.parametrize(("suffix", "compression"), FORMATS)
+@pytest.mark.parametrize(("suffix", "compression"), FAST)
 def test_four_gigabytes_are_written_and_usage_stays_below_the_forecast(
     suffix: str, compression: str, limit_mb: int, output: Path
 ) -> None:

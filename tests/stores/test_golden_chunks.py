@@ -11,7 +11,7 @@ from streamsample.stores import describe, store_for
 from streamsample.verifier import check
 from tests.stores.test_golden import GOLDEN, STREAM
 
-NAMES = ["chunks-1-gzip.h5", "chunks-1-lz4.h5", "chunks-1-zstd.h5", "chunks-1-zstd.zarr"]
+NAMES = ["chunks-1-gzip.h5", "chunks-1-lz4.h5", "chunks-1-zstd.h5", "chunks-1-lz4.zarr", "chunks-1-zstd.zarr"]
 
 
 @pytest.mark.parametrize("name", NAMES)

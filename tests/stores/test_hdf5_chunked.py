@@ -36,6 +36,16 @@ class Hdf5Contract(ChunkedContract):
         with h5py.File(path, "r") as file:
             return file["counts"][:]
 
+    def test_opens_in_xarray_with_names(self, store: Store, path: Path, stream: FakeStream) -> None:
+        xarray = pytest.importorskip("xarray")
+        pytest.importorskip("h5netcdf")
+        pytest.importorskip("hdf5plugin")
+        self.written(store, path, stream)
+        with xarray.open_dataset(path, engine="h5netcdf") as data:
+            assert data.counts.dims == ("sample", "cell", "feature")
+            np.testing.assert_array_equal(data.counts.sel(feature="gene3").values, stream.counts()[:, :, 3])
+            np.testing.assert_array_equal(data.counts.values, stream.counts())
+
 
 class TestZstd(Hdf5Contract):
     codec = "zstd"

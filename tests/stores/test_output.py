@@ -20,7 +20,7 @@ from streamsample.stores.disk import refusal
 from streamsample.stores.journal import read_journal
 from streamsample.stores.manifest import Manifest
 from streamsample.stores.output import Output
-from streamsample.stores.places import Places
+from streamsample.stores.places import Places, remove
 from streamsample.stores.writing import Writing
 from tests.fake_stream import FakeStream, fake_posterior
 from tests.outputs import ENDS, read, suited
@@ -411,18 +411,20 @@ def test_a_disk_that_is_still_full_when_a_run_is_resumed_can_be_tried_again(
     assert names(path.parent) == [*PARTIAL, "counts.npy.partial.json"]
 
 
-def test_folder_removed_while_writing_is_one_line(store: Store, path: Path) -> None:
-    inner = path.parent / "inner"
-    inner.mkdir()
-    with Output(store, inner / path.name) as output:
-        writing = output.begin(MANIFEST, LABELS)
+@pytest.mark.parametrize("end", ENDS)
+def test_folder_removed_while_writing_is_one_line(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "inner" / f"counts{end}"
+    path.parent.mkdir()
+    store, manifest = store_for(path), replace(MANIFEST, layout=suited(PLAN, path).layout)
+    with Output(store, path) as output:
+        writing = output.begin(manifest, LABELS)
         write(writing, 0)
-        for file in inner.iterdir():
-            file.unlink()
-        inner.rmdir()
-        with pytest.raises(StoreError, match="was removed or replaced while it was written") as error:
-            writing.flush()
-    assert "\n" not in str(error.value)
+        remove(path.parent)
+        for asked in (writing.flush, lambda: write(writing, 1), lambda: output.commit(writing, manifest, LABELS)):
+            with pytest.raises(StoreError, match="was removed or replaced while it was written") as error:
+                asked()
+            assert "\n" not in str(error.value)
+    assert names(tmp_path) == []
 
 
 def test_folder_in_the_way_is_refused(store: Store, path: Path) -> None:
