@@ -40,7 +40,7 @@ def share_of_possible(one: Result) -> tuple[str, Spread, float]:
     rate or one of the disk's, whichever is lower; the ratio is to that.
     """
     rates = one.info["rates"]
-    if "encoder" in rates:
+    if _encodes(one):
         both = [possible(kernel, encoder) for kernel, encoder in zip(rates["memory"], rates["encoder"], strict=True)]
         return "encoder", Spread.of_ratio(one.rates, both), ENCODED_MUST
     pairs = zip(rates["memory"], rates["disk"], strict=True)
@@ -62,6 +62,18 @@ def files(results: Results) -> str:
         for name in one.info["rates"]
     ]  # fmt: skip
     return table(("store", "instead", "M counts/s", "theirs", "ratio", ""), rows)
+
+
+def sizes_missed(results: Results) -> list[str]:
+    """Return the stores whose encoded counts take more than they may, one a line."""
+    sizes = {one.name: one.info["stored"] / one.info["counts"] for one in results.of("stores") if _encodes(one)}
+    return [
+        f"{name}: {size:.3f} bytes a count, at most {BYTES_MUST:g}" for name, size in sizes.items() if size > BYTES_MUST
+    ]
+
+
+def _encodes(one: Result) -> bool:
+    return "encoder" in one.info["rates"]
 
 
 def stores_found(results: Results) -> list[tuple[str, float, float, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.markdown import MEGA, ratio_text, shape_text, table, verdict
 from benchmarks.measure import Spread
 from benchmarks.results import Result, Results
-from benchmarks.store_tables import stores_found
+from benchmarks.store_tables import sizes_missed, stores_found
 
 THREADS_MUST = 1.8  # all threads over one, on two cores
 ROOF_WORKLOAD, ROOF_MUST, ROOF_GOAL = "single_cell", 0.12, 0.25
@@ -261,6 +261,7 @@ def misses(results: Results) -> list[str]:
         if one.name == FIT_DATA:
             found.append((f"a step of the fit of {one.name} over plain Pyro", one.over("plain").median, FIT_MUST, "x"))
     short = [f"{what}: {value:.3g} {unit}, must {must:.3g} {unit}" for what, value, must, unit in found if value < must]
+    short += sizes_missed(results)
     for one in results.of("virtual"):
         for store, cost in costs_of_computing(one).items():
             if cost.median > VIRTUAL_MUST:

@@ -28,6 +28,7 @@ from streamsample.posterior import Posterior
 from streamsample.stopping import Stopper
 from streamsample.stores.checksums import checksum
 from streamsample.stream import CountStream
+from streamsample.target import STORES
 from tests.mounts import tmpfs
 
 COMMANDS = ("demo", "fit", "import", "budget", "plan", "sample", "virtual", "info", "ppc", "verify", "export")
@@ -703,7 +704,13 @@ def test_info_of_a_folder_or_of_something_else_is_told_in_words(tmp_path: Path) 
     assert "is a folder; give a file" in refused("info", tmp_path)
     notes = tmp_path / "readme.py"
     notes.write_text("print()\n")
-    assert "readme.py is none of the files that are known" in refused("info", notes)
+    assert "readme.py is none of the files that are known: HDF5 (.h5, .h5ad), .zarr and .npy" in refused("info", notes)
+
+
+@pytest.mark.parametrize("name", ["info", "verify"])
+def test_help_names_every_suffix_of_counts(name: str) -> None:
+    told = " ".join(ran(name, "--help").stdout.split())
+    assert all(suffix in told for suffix in STORES)
 
 
 @pytest.mark.parametrize("name", ["notes.h5ad", "notes.h5", "notes.npy"])

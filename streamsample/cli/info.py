@@ -16,7 +16,9 @@ from streamsample.target import FOLDERS
 if TYPE_CHECKING:
     from streamsample.interop.describe import Description
 
-AnyFile = Annotated[Path, typer.Argument(metavar="FILE", help="A posterior, counts (.h5, .npy) or an AnnData .h5ad.")]
+AnyFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A posterior, counts (.h5, .zarr, .npy) or an AnnData .h5ad.")
+]
 
 
 def info(path: AnyFile, as_json: Json = False) -> None:

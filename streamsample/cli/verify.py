@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from streamsample.run import Progress
     from streamsample.verifier import Report
 
-CountsOutput = Annotated[Path, typer.Argument(metavar="COUNTS.h5", help="Counts that `sample` wrote: .h5 or .npy.")]
+CountsOutput = Annotated[
+    Path, typer.Argument(metavar="COUNTS.h5", help="Counts that `sample` wrote: .h5, .zarr or .npy.")
+]
 From = Annotated[Path, typer.Option("--posterior", metavar="POSTERIOR.h5", help="The posterior they were made from.")]
 Fraction = Annotated[float, typer.Option(metavar="F", min=0, max=1, help="Share of the slabs to compute again.")]
 Chance = Annotated[

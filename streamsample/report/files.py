@@ -91,7 +91,7 @@ def _format(path: Path) -> str:
             return found.decode() if isinstance(found, bytes) else str(found)
     except OSError as error:
         if not h5py.is_hdf5(path):
-            raise StoreError(f"{path} is none of the files that are known: HDF5 (.h5, .h5ad) and .npy") from None
+            raise StoreError(f"{path} is none of the files that are known: HDF5 (.h5, .h5ad), .zarr and .npy") from None
         raise StoreError(f"{path} can't be read as HDF5 ({error})") from None
 
 
