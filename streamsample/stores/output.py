@@ -68,9 +68,9 @@ class Output:
 
     def __enter__(self) -> Output:
         """Refuse what exists, and make sure that nobody else writes the same output."""
-        self._refuse_folder()
-        if not self._resume:
-            self._refuse_existing()
+        self._places.refuse_folder()
+        if not self._resume and not self._overwrite:
+            self._places.refuse_existing()
         try:
             self._lock.acquire()
         except DiskRefused as error:
@@ -140,7 +140,8 @@ class Output:
             If somebody else has made a file of that name meanwhile; this one stays unfinished.
         """
         writing.flush()
-        self._refuse_existing()
+        if not self._overwrite:
+            self._places.refuse_existing()
         done = manifest.completed(table_of(writing.lines, manifest.shape, manifest.dtype))
         self._store.finish(self.partial, done, labels, tuple(writing.lines))
         writing.finish()
@@ -149,16 +150,15 @@ class Output:
 
     def _rename_rest(self) -> bool:
         """Give the files of a finished run their final names; False where they were removed, and may be made anew."""
-        pairs = zip(self._places.partial, self._places.final, strict=True)
-        if gone := [final for partial, final in pairs if not (partial.exists() or final.exists())]:
-            if not self._overwrite:
-                raise StoreError(
-                    f"{self._places.journal} says that all is written, but {gone[0]} is gone; "
-                    "give overwrite=True (--overwrite) to start again"
-                )
-            return False
-        self._places.rename()
-        return True
+        gone = self._places.gone()
+        if gone and not self._overwrite:
+            raise StoreError(
+                f"{self._places.journal} says that all is written, but {gone[0]} is gone; "
+                "give overwrite=True (--overwrite) to start again"
+            )
+        if not gone:
+            self._places.rename()
+        return not gone
 
     @property
     def _lines(self) -> tuple[Line, ...]:
@@ -212,16 +212,6 @@ class Output:
         if problem is not None and not self._overwrite:
             raise OutputExists(_another(path, problem, self._record))
         return problem is None
-
-    def _refuse_folder(self) -> None:
-        for path in self._places.final:
-            if path.is_dir() and not self._store.is_folder:
-                raise StoreError(f"{path} is a folder; choose another name")
-
-    def _refuse_existing(self) -> None:
-        for path in self._places.final:
-            if path.exists() and not self._overwrite:
-                raise OutputExists(f"{path} exists; give overwrite=True (--overwrite) to replace it")
 
     def _check_place(self) -> None:
         """Make sure that the files are still there, and still this run's."""

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from streamsample.errors import OutputExists, StoreError
 from streamsample.stores.base import Store
 from streamsample.stores.disk import sync_folder
 from streamsample.target import partial_path
@@ -34,6 +35,24 @@ class Places:
         """Who writes it."""
         self.folder = path.parent
         """The folder of all these."""
+        self._is_folder = store.is_folder
+
+    def refuse_folder(self) -> None:
+        """Raise `StoreError` where a folder has the name of a file."""
+        for path in self.final:
+            if path.is_dir() and not self._is_folder:
+                raise StoreError(f"{path} is a folder; choose another name")
+
+    def refuse_existing(self) -> None:
+        """Raise `OutputExists` where something has a final name."""
+        for path in self.final:
+            if path.exists():
+                raise OutputExists(f"{path} exists; give overwrite=True (--overwrite) to replace it")
+
+    def gone(self) -> list[Path]:
+        """Final names of what is there under neither name."""
+        pairs = zip(self.partial, self.final, strict=True)
+        return [final for partial, final in pairs if not (partial.exists() or final.exists())]
 
     def discard(self) -> None:
         """Remove an unfinished output. The journal goes first: it must never speak of other counts."""
