@@ -54,8 +54,7 @@ class Budget:
             The budget as the user states it, in bytes or as ``64G``; like the variable ``STREAMSAMPLE_MEMORY``,
             which it overrides, it takes the place of all limits found.
         run
-            Runs SLURM's client ``scontrol`` and returns its output; asked only if the environment names a job but
-            not its memory.
+            Runs SLURM's client ``scontrol`` and returns its output; asked only if the environment names a job.
 
         Raises
         ------

@@ -1,8 +1,9 @@
-"""What SLURM's controller says of a job or a step whose environment does not tell its memory.
+"""What SLURM's controller says of the memory of a job and of a step.
 
 ``--mem=0``, no ``--mem`` at all and a direct ``srun --mem=1G`` set no variable, yet the job is limited to its
-allocation and killed above it. And in a step of a job, ``srun --mem=300`` within ``--mem=1000``, the variables are the
-job's. The controller knows; it is asked only then, and only where the client is installed.
+allocation and killed above it. A variable that is there may be inherited: ``SLURM_MEM_PER_NODE=12345`` in the shell
+that submits without ``--mem`` stands in the job too. And in a step of a job, ``srun --mem=300`` within ``--mem=1000``,
+the variables are the job's. The controller knows, so it is asked in every job, where its client is installed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
-from streamsample.budget.slurm import MEMORY_VARIABLES, local_tasks
+from streamsample.budget.slurm import local_tasks
 from streamsample.budget.statement import Statement, shared
 from streamsample.units import MIB, parse_bytes
 
@@ -40,15 +41,14 @@ def call(argv: Sequence[str]) -> str:
 
 
 def statements(environ: Mapping[str, str], run: Runner = call) -> list[Statement]:
-    """Ask the controller for the memory of the job or the step on this node, where the environment does not tell it."""
+    """Ask the controller for the memory of the job or the step on this node."""
     job, step = environ.get("SLURM_JOB_ID"), environ.get("SLURM_STEP_ID", "")
     if not job:
         return []
-    told = any(environ.get(name) for name in MEMORY_VARIABLES)
     of_step = run(["scontrol", "show", "step", f"{job}.{step}"]) if step.isdigit() else ""  # only srun makes such steps
     # Of a step only the total is told. One that has all of its job's has the job's share of each node, even or not.
-    of_job = run(["scontrol", "-d", "show", "job", job]) if not told or (_nodes(of_step) or 1) > 1 else ""
-    asked = {} if told else {"scontrol show job": of_job}
+    of_job = run(["scontrol", "-d", "show", "job", job])
+    asked = {"scontrol show job": of_job}
     if _total(of_step) != _total(of_job):
         asked["scontrol show step"] = of_step
     tasks = local_tasks(environ)

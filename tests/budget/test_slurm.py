@@ -134,7 +134,7 @@ def test_no_answer_is_no_statement(answer: str) -> None:
     assert scontrol.statements({"SLURM_JOB_ID": "1"}, lambda _: answer) == []
 
 
-def test_the_controller_is_asked_only_where_the_environment_does_not_tell() -> None:
+def test_the_controller_is_asked_in_every_job_as_a_variable_may_be_inherited() -> None:
     asked: list[list[str]] = []
 
     def run(argv: object) -> str:
@@ -142,12 +142,13 @@ def test_the_controller_is_asked_only_where_the_environment_does_not_tell() -> N
         return ANSWER
 
     assert scontrol.statements({}, run) == []
-    assert scontrol.statements({"SLURM_JOB_ID": "46", "SLURM_MEM_PER_NODE": "5"}, run) == []
+    assert scontrol.statements({"SLURM_MEM_PER_NODE": "5"}, run) == []
     assert asked == []
-    step = {"SLURM_JOB_ID": "46", "SLURMD_NODENAME": "n1", "SLURM_STEP_TASKS_PER_NODE": "2"}
-    (statement,) = scontrol.statements(step, run)
-    assert asked == [["scontrol", "-d", "show", "job", "46"]]
-    assert (statement.nbytes, statement.kind) == (1000 * MIB, "scheduler")
+    job = {"SLURM_JOB_ID": "46", "SLURMD_NODENAME": "n1"}
+    for environ in (job, {**job, "SLURM_MEM_PER_NODE": "12345"}):
+        (statement,) = scontrol.statements({**environ, "SLURM_STEP_TASKS_PER_NODE": "2"}, run)
+        assert (statement.nbytes, statement.kind) == (1000 * MIB, "scheduler")
+    assert asked == 2 * [["scontrol", "-d", "show", "job", "46"]]
 
 
 def test_the_controller_is_asked_for_a_step_as_the_variables_are_the_jobs() -> None:
@@ -157,12 +158,15 @@ def test_the_controller_is_asked_for_a_step_as_the_variables_are_the_jobs() -> N
 
     def run(argv: object) -> str:
         asked.append(list(argv))  # type: ignore[call-overload]
-        return answer
+        return answer if "step" in asked[-1] else ANSWER
 
-    (statement,) = scontrol.statements(step, run)
-    assert (statement.name, statement.nbytes) == ("scontrol show step", 300 * MIB)
-    assert asked == [["scontrol", "show", "step", "46.0"]]
-    assert scontrol.statements({**step, "SLURM_STEP_ID": "batch"}, run) == []
+    assert [(statement.name, statement.nbytes) for statement in scontrol.statements(step, run)] == [
+        ("scontrol show job", 2000 * MIB),
+        ("scontrol show step", 300 * MIB),
+    ]
+    assert asked == [["scontrol", "show", "step", "46.0"], ["scontrol", "-d", "show", "job", "46"]]
+    (statement,) = scontrol.statements({**step, "SLURM_STEP_ID": "batch"}, run)
+    assert statement.name == "scontrol show job"
 
 
 @pytest.mark.parametrize(("total", "mib"), [(2600, {2000}), (900, {2000, 300})])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ import pytest
 from streamsample.units import MIB
 from tests.cluster.slurm import NODE_MEMORY_MB, Cluster, Job
 
+STALE = {"SLURM_MEM_PER_NODE": "12345"}
 BUDGET = f"{shlex.quote(sys.executable)} -m streamsample budget --json"
+OF_STEP = "scontrol show step $SLURM_JOB_ID.$SLURM_STEP_ID"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,13 @@ CASES = [
     Case("--mem=0", NODE_MEMORY_MB, ("--mem=0",), source="scontrol show job"),
     Case("none", NODE_MEMORY_MB, (), source="scontrol show job"),
     Case("none, two CPUs", NODE_MEMORY_MB, ("-c", "2"), source="scontrol show job"),
-    Case("srun within", 300, ("--mem=900",), f"srun --mem=300 {BUDGET}", source="scontrol show step"),
+    Case(
+        "srun within",
+        300,
+        ("--mem=900",),
+        f"srun --mem=300 sh -c {shlex.quote(f'{BUDGET}; {OF_STEP}')}",
+        source="scontrol show step",
+    ),
     Case("srun outside", 500, ("--mem=500",), None, source="scontrol show job"),
     Case("two tasks", 400, ("--mem=800", "-n", "2", "-N", "1"), f"srun {BUDGET}", answers=2),
     Case("two nodes", 450, ("--mem=450", "-n", "2", "-N", "2"), f"srun {BUDGET}", answers=2),
@@ -49,9 +58,11 @@ CASES = [
         "stale variable above",
         200,
         ("--mem-per-cpu=200",),
-        variables={"SLURM_MEM_PER_NODE": "12345"},
+        variables=STALE,
         source="SLURM_MEM_PER_CPU",
     ),
+    Case("stale, none", NODE_MEMORY_MB, (), variables=STALE, source="scontrol show job"),
+    Case("stale, --mem=0", NODE_MEMORY_MB, ("--mem=0",), variables=STALE, source="scontrol show job"),
 ]
 
 
@@ -59,35 +70,52 @@ CASES = [
 def jobs(cluster: Cluster) -> dict[str, Job]:
     """Every case as a job; the batch jobs wait for each other's CPUs on their own."""
     submitted = {
-        case.name: cluster.submit(case.command, *case.options, variables=case.variables)
+        case.name: cluster.submit(case.command, *named(case), variables=case.variables)
         for case in CASES
         if case.command is not None
     }
     done = {name: cluster.wait(number) for name, number in submitted.items()}
     for case in CASES:
         if case.command is None:
-            argv = ["srun", *case.options, *shlex.split(BUDGET)]
-            ran = cluster.client(argv, case.variables)
+            ran = cluster.client(["srun", *named(case), *shlex.split(BUDGET)], case.variables)
             done[case.name] = Job("COMPLETED" if ran.returncode == 0 else "FAILED", ran.stderr, ran.stdout)
     return done
 
 
-def answers(job: Job) -> list[dict[str, Any]]:
-    """Every budget that a job has printed, one after the other."""
+def named(case: Case) -> list[str]:
+    """Options of a case, with a name by which the controller finds its job."""
+    return [f"--job-name=case{CASES.index(case)}", *case.options]
+
+
+def answers(job: Job) -> tuple[list[dict[str, Any]], str]:
+    """Every budget that a job has printed, one after the other, and what follows them."""
     decoder, text, found = json.JSONDecoder(), job.output.strip(), []
-    while text:
+    while text.startswith("{"):
         item, end = decoder.raw_decode(text)
         found.append(item)
         text = text[end:].strip()
-    return found
+    return found, text
+
+
+def allocated_mb(cluster: Cluster, case: Case, of_step: str) -> int:
+    """What the controller says that a case's step has, where it has one with memory of its own; else its job."""
+    told = of_step or next(
+        line
+        for line in cluster.client(["scontrol", "--oneliner", "show", "jobs"]).stdout.splitlines()
+        if f" JobName=case{CASES.index(case)} " in line
+    )
+    found = re.search(r" (?:Alloc)?TRES=\S*\bmem=(\d+)M", told)
+    assert found is not None, told
+    return int(found[1])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_budget_is_what_the_controller_enforces(case: Case, jobs: dict[str, Job]) -> None:
+def test_budget_is_what_the_controller_enforces(case: Case, jobs: dict[str, Job], cluster: Cluster) -> None:
     job = jobs[case.name]
     assert job.state == "COMPLETED", job
-    budgets = answers(job)
+    budgets, of_step = answers(job)
     assert len(budgets) == case.answers
+    assert allocated_mb(cluster, case, of_step) == case.limit_mb * case.answers
     for budget in budgets:
         told = f"{budget['nbytes'] / MIB:.0f} MiB by {budget['tightest']}"
         assert 0.9 * case.limit_mb * MIB <= budget["nbytes"] <= case.limit_mb * MIB, told
@@ -97,11 +125,5 @@ def test_budget_is_what_the_controller_enforces(case: Case, jobs: dict[str, Job]
 
 def test_stale_variable_below_lowers_the_budget(cluster: Cluster) -> None:
     job = cluster.wait(cluster.submit(BUDGET, "--mem-per-cpu=500", variables={"SLURM_MEM_PER_NODE": "123"}))
-    (budget,) = answers(job)
+    ((budget,), _) = answers(job)
     assert (budget["nbytes"], budget["tightest"]) == (123 * MIB, "SLURM_MEM_PER_NODE")
-
-
-def test_controller_confirms_the_limits_that_the_cases_assume(cluster: Cluster) -> None:
-    job = cluster.submit("true", "--mem=0")
-    cluster.wait(job)
-    assert f"mem={NODE_MEMORY_MB}M" in cluster.show(job)
