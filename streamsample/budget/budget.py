@@ -64,7 +64,7 @@ class Budget:
         tree = Path(root)
         physical, tasks = host.physical(tree), slurm.local_tasks(environ)
         own = host.process_nbytes(tree)  # after physical, which may import psutil
-        other_job = schedulers.in_job(environ)
+        slurm_job, other_job = slurm.in_job(environ), schedulers.in_job(environ)
         sources = (
             *_override(memory, environ),
             *slurm.statements(environ),
@@ -79,7 +79,7 @@ class Budget:
         here = tree == Path("/")  # in a made tree there is no process that has yet to grow
         to_come = rlimits.space_to_come(_fewest_cpus(sources)) if here else {}
         sources += (*rlimits.statements(tree, own, resident=other_job, to_come=to_come),)
-        return _weigh(sources, physical, other_job)
+        return _weigh(sources, physical, slurm_job, other_job)
 
     def safety_factor(self, given: float | None = None) -> float:
         """Fraction of the budget to plan with: as given, else 0.7 if dedicated and 0.35 if shared."""
@@ -107,7 +107,7 @@ class Budget:
         }
 
 
-def _weigh(sources: tuple[Statement, ...], physical: host.Physical | None, other_job: bool) -> Budget:
+def _weigh(sources: tuple[Statement, ...], physical: host.Physical | None, slurm_job: bool, other_job: bool) -> Budget:
     """Choose the tightest statements, and tell whether the memory is an allocation of this job's own."""
     stated = {statement: statement.nbytes for statement in sources if statement.nbytes is not None}
     if not stated:
@@ -117,7 +117,7 @@ def _weigh(sources: tuple[Statement, ...], physical: host.Physical | None, other
     return Budget(
         nbytes=stated[tightest],
         cpus=_fewest_cpus(sources),
-        dedicated=overridden or any(_allocates(statement, physical, other_job) for statement in sources),
+        dedicated=overridden or any(_allocates(statement, physical, slurm_job, other_job) for statement in sources),
         sources=sources,
         tightest=tightest.name,
         overridden=overridden,
@@ -128,13 +128,16 @@ def _fewest_cpus(sources: tuple[Statement, ...]) -> int:
     return min((statement.cpus for statement in sources if statement.cpus is not None), default=os.cpu_count() or 1)
 
 
-def _allocates(statement: Statement, physical: host.Physical | None, other_job: bool) -> bool:
+def _allocates(statement: Statement, physical: host.Physical | None, slurm_job: bool, other_job: bool) -> bool:
     """Tell whether a statement sets memory of this host aside: a limit above all its memory sets none."""
-    if statement.kind == "scheduler" and statement.name in slurm.MEMORY_VARIABLES and statement.nbytes is None:
+    of_slurm = statement.name.startswith(("SLURM_", "scontrol"))
+    if statement.kind in ("scheduler", "rlimit") and not (slurm_job if of_slurm else other_job):
+        return False  # a variable alone is left from somewhere else
+    if of_slurm and statement.name in slurm.MEMORY_VARIABLES and statement.nbytes is None:
         return True  # the whole node
     if statement.nbytes is None or (physical is not None and statement.nbytes > physical.total):
         return False
-    return statement.kind in ("scheduler", "cgroup") or (statement.kind == "rlimit" and other_job)
+    return statement.kind in ("scheduler", "cgroup", "rlimit")
 
 
 def _override(memory: str | int | None, environ: Mapping[str, str]) -> list[Statement]:

@@ -21,6 +21,11 @@ MEMORY_VARIABLES = ("SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU", "SLURM_MEM_PER_GP
 _RUN = re.compile(r"(\d+)(?:\(x(\d+)\))?")
 
 
+def in_job(environ: Mapping[str, str]) -> bool:
+    """Tell whether this process is part of a SLURM job: a variable for memory alone does not say so."""
+    return bool(environ.get("SLURM_JOB_ID"))
+
+
 def expand_per_node(text: str) -> list[int]:
     """Read SLURM's per-node lists: ``72(x2),36`` is ``[72, 72, 36]``.
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from streamsample.budget import Budget, Statement
+from streamsample.budget.slurm import MEMORY_VARIABLES
 from streamsample.errors import BudgetError
 from streamsample.units import GIB, MIB
 from tests.budget.trees import host, v2, write
+
+JOB = {"SLURM_JOB_ID": "1"}
 
 
 @pytest.fixture
@@ -43,14 +46,18 @@ def test_a_shared_node_gives_what_is_available_and_plans_with_less(root: Path) -
 @pytest.mark.parametrize(
     ("environ", "files", "dedicated"),
     [
-        ({"SLURM_MEM_PER_NODE": "2048"}, {}, True),
-        ({"SLURM_MEM_PER_NODE": "0"}, {}, True),  # the whole node
+        ({"SLURM_MEM_PER_NODE": "2048", **JOB}, {}, True),
+        ({"SLURM_MEM_PER_NODE": "0", **JOB}, {}, True),  # the whole node
+        ({"SLURM_MEM_PER_NODE": "2048"}, {}, False),  # left from a job, or exported for one to come
+        ({"SLURM_MEM_PER_NODE": "0"}, {}, False),
+        ({"LSB_MEMLIMIT": "2097152", "LSB_JOBID": "1"}, {}, True),
+        ({"LSB_MEMLIMIT": "2097152"}, {}, False),
         ({}, {"memory.max": 8 * GIB}, True),
         ({"STREAMSAMPLE_MEMORY": "4G"}, {}, True),
         ({}, {"memory.max": 65 * GIB}, False),  # more than the machine has sets nothing aside
-        ({"SLURM_MEM_PER_NODE": "100G"}, {}, False),  # of another node, then
+        ({"SLURM_MEM_PER_NODE": "100G", **JOB}, {}, False),  # of another node, then
         ({"NSLOTS": "4"}, {}, False),  # CPUs are not memory
-        ({"SLURM_JOB_ID": "1"}, {}, False),  # a job whose memory nobody states
+        (JOB, {}, False),  # a job whose memory nobody states
     ],
 )
 def test_what_makes_an_allocation_dedicated(
@@ -58,6 +65,19 @@ def test_what_makes_an_allocation_dedicated(
 ) -> None:
     write(root, {f"/sys/fs/cgroup/job/{name}": text for name, text in files.items()})
     assert Budget.detect(environ, root, run=lambda _: "").dedicated is dedicated
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *(f"{name}={size}" for name in MEMORY_VARIABLES for size in ("0", "2048", "30G", "60G", "100G", "lots")),
+        *(f"{name}={10**9}" for name in ("LSB_CG_MEMLIMIT", "LSB_MEMLIMIT")),
+        *(f"{name}=4" for name in ("SLURM_CPUS_ON_NODE", "SLURM_STEP_TASKS_PER_NODE", "NCPUS", "NSLOTS")),
+    ],
+)
+def test_no_schedulers_variable_outside_a_job_raises_what_is_allowed(root: Path, variable: str) -> None:
+    without = Budget.detect({}, root).allowed()
+    assert Budget.detect(dict([variable.split("=")]), root).allowed() <= without
 
 
 @pytest.mark.parametrize(("environ", "dedicated"), [({"PBS_JOBID": "1.server"}, True), ({}, False)])
