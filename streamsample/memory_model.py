@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +28,10 @@ PIECE_NBYTES = 8 * MIB
 """Written with one call (2 GB/s; 16 MiB and 32 MiB are not faster)."""
 DIRTY_WINDOW_NBYTES = 2 * PIECE_NBYTES
 """Written bytes that go to the disk together: pushed as soon as they are a piece or more, so less than two."""
-WINDOWS_IN_FLIGHT = 2
-"""One window is being filled while the one before it is synced."""
+WINDOWS = {"direct": 1, "page cache": 2, "network": 3, "memory": 0}
+"""Windows that a medium (`filesystems.Medium`) may have dirty: one is filled while the one before it is synced, and a
+server may still have to commit one. Direct I/O leaves odd ends, headers and names. (ext4, MiB of 1 GB at a time: 5 by
+direct I/O, 23 through the page cache.) In a file system in memory the whole output is held instead."""
 
 CHUNKS_A_PIECE = 16
 """Chunks that a thread encodes at once: handing over costs 30 us, encoding them 3 ms."""
@@ -44,6 +47,7 @@ _WAITING_NBYTES = 7 * 8 * 3080 + 8 * 8 * 1032  # doubtful counts that a thread c
 _ROUTES_NBYTES = 1600 * 1024  # a table of F and guides into it (`kernels.columns`), or coefficients (`kernels.gamma`)
 _RECORDS_NBYTES = PENDING * (3 * 8 + 2)  # a unit's room for undecided counts, and the mask that picks those used
 
+_ENCODED_AT_MOST = 1.25  # share of the size that compressed counts are expected to have, as it is an estimate
 CHECK_NBYTES = 400
 """A line of the table of checksums as Python objects (325 measured), and a share of the lists that hold them."""
 
@@ -53,6 +57,11 @@ _COMPILED_KERNELS = 28 * MIB  # read from disk, with Numba's threads
 _COMPILING = 230 * MIB  # what the compiler keeps of its work, where nothing was found on disk
 ALL_LIBRARIES_NBYTES = sum(_IMPORTS.values()) + _COMPILED_KERNELS + _COMPILING
 _ALLOCATOR_SLACK = 0.05  # heap that is free but not returned, as a share of everything else
+_PAGE_ENTRIES = 512  # bytes of memory that a byte of a page table maps: 4096 / 8
+_PAGES_OF_FILES = MIB  # page tables of mapped libraries, and of what lies scattered (0.5 measured)
+_OVERHEAD = ("allocator", "page tables")
+NOT_MAPPED = ("dirty pages", "output")
+"""Quantities of pages that the kernel holds for files: nothing that malloc knows of, or that a process maps."""
 
 
 @dataclass(frozen=True)
@@ -166,21 +175,22 @@ def libraries_nbytes(dtype: str) -> int:
     return sum(missing) + _COMPILED_KERNELS + (0 if on_disk(dtype) else _COMPILING)
 
 
-def fixed_quantities(facts: ParameterFacts, baseline: int, libraries: int, threads: int) -> tuple[Quantity, ...]:
-    """List what does not depend on how the work is cut."""
+def fixed_quantities(
+    facts: ParameterFacts, baseline: int, libraries: int, threads: int, medium: str = "page cache"
+) -> tuple[Quantity, ...]:
+    """List what does not depend on how the work is cut; `medium` is the target's, see `filesystems`."""
     sides = 8 * (10 * facts.ncells + 4 * facts.nfeatures)
     nedges = MOST_BINS + min(2 * facts.ngroups, MOST_BINS)
     blocks = 2 * 8 * BLOCK * (facts.nblocks + 4)  # of parameters, and the part of them that is on one route
     scratch = nedges * _TABLE_NBYTES + blocks + _WAITING_NBYTES + _ROUTES_NBYTES
-    output = math.prod(facts.shape) * np.dtype(facts.dtype).itemsize
-    windows = min(output, WINDOWS_IN_FLIGHT * DIRTY_WINDOW_NBYTES)
+    windows = min(_raw_nbytes(facts), WINDOWS[medium] * DIRTY_WINDOW_NBYTES)
     return (
         Quantity("process now", baseline, "anonymous and shared memory in use before the run"),
         Quantity("libraries", libraries, "Numba, h5py and compiled kernels, as far as they are not loaded yet"),
         Quantity("cells", sides, "size factors, groups, indices, and the kernel's order of them"),
         *design_quantity(facts.design_nbytes),
         Quantity("threads", threads * scratch, f"tables of {threads} threads at {format_bytes(scratch)}"),
-        Quantity("dirty pages", windows, f"two windows of {format_bytes(DIRTY_WINDOW_NBYTES)} not yet on the disk"),
+        Quantity("dirty pages", windows, f"written by way of {medium} and not yet on the disk"),
     )
 
 
@@ -191,8 +201,9 @@ def working_quantities(
     slab: tuple[int, int],
     nslabs: int,
     chunking: Chunking | None = None,
+    medium: str = "page cache",
 ) -> tuple[Quantity, ...]:
-    """List what the plan chooses; `slab` holds samples and cells."""
+    """List what the plan chooses, or what depends on it; `slab` holds samples and cells."""
     slab_nbytes = math.prod(slab) * facts.nfeatures * np.dtype(facts.dtype).itemsize
     units = slab[0] * -(-facts.nfeatures // BLOCK) + UNITS_A_THREAD * threads
     read = minibatch * facts.sample_nbytes
@@ -203,7 +214,21 @@ def working_quantities(
         Quantity("undecided", units * _RECORDS_NBYTES, f"addresses of rare counts, {units:,} units of work"),
         checks_quantity(nslabs, facts.nsamples),
         *(() if chunking is None else chunk_quantities(chunking, facts.shape, facts.dtype, threads)),
+        *(output_quantity(facts, chunking) if medium == "memory" else ()),
     )
+
+
+def _raw_nbytes(facts: ParameterFacts) -> int:
+    """Size of the counts as they are."""
+    return math.prod(facts.shape) * np.dtype(facts.dtype).itemsize
+
+
+def output_quantity(facts: ParameterFacts, chunking: Chunking | None) -> tuple[Quantity, ...]:
+    """List the output itself, where its file system is memory; of compressed counts the size is a forecast."""
+    raw = _raw_nbytes(facts)
+    encoded = math.ceil(_ENCODED_AT_MOST * facts.counts.encoded_nbytes * math.prod(facts.shape))
+    nbytes = raw if chunking is None else min(raw, encoded)
+    return (Quantity("output", nbytes, "the counts themselves: their file system is memory, not a disk"),)
 
 
 def chunk_quantities(chunking: Chunking, shape: Shape, dtype: str, threads: int) -> tuple[Quantity, ...]:
@@ -257,6 +282,14 @@ def allocator_quantity(nbytes: int) -> Quantity:
     return Quantity("allocator", int(nbytes * _ALLOCATOR_SLACK), f"{_ALLOCATOR_SLACK:.0%} kept by malloc")
 
 
-def usable(nbytes: int) -> int:
-    """Bytes that may be in use where `nbytes` may be held: the inverse of `allocator_quantity`."""
-    return int(nbytes / (1 + _ALLOCATOR_SLACK))
+def page_tables_quantity(nbytes: int) -> Quantity:
+    """Return what the kernel keeps to map `nbytes` of memory."""
+    return Quantity("page tables", nbytes // _PAGE_ENTRIES + _PAGES_OF_FILES, "8 bytes for each 4 KiB in use")
+
+
+def completed(quantities: Iterable[Quantity]) -> tuple[Quantity, ...]:
+    """Add to all that is held what the allocator and the kernel keep beside it."""
+    held = tuple(quantity for quantity in quantities if quantity.name not in _OVERHEAD)
+    allocator = allocator_quantity(sum(quantity.nbytes for quantity in held if quantity.name not in NOT_MAPPED))
+    mapped = sum(quantity.nbytes for quantity in (*held, allocator) if quantity.name not in NOT_MAPPED)
+    return (*held, allocator, page_tables_quantity(mapped))

@@ -20,10 +20,9 @@ from streamsample.memory_model import (
     ALL_LIBRARIES_NBYTES,
     ParameterFacts,
     Quantity,
-    allocator_quantity,
+    completed,
     fixed_quantities,
     libraries_nbytes,
-    usable,
     working_quantities,
 )
 from streamsample.overflow import DTYPES, narrowest_dtype
@@ -59,10 +58,6 @@ class _Cut(NamedTuple):
     slab_cells: int
     quantities: tuple[Quantity, ...]
     chunking: Chunking | None
-
-    @property
-    def nbytes(self) -> int:
-        return sum(quantity.nbytes for quantity in self.quantities)
 
 
 def decide(
@@ -122,10 +117,9 @@ def decide(
     given = None if minibatch_size is None else min(_positive(minibatch_size, "minibatch_size"), facts.nsamples)
     allowed = budget.allowed(safety_factor)
     where = f"({budget.tightest}, safety {budget.safety_factor(safety_factor):g})"
-    fixed = fixed_quantities(facts, baseline, libraries, workers)
+    fixed = fixed_quantities(facts, baseline, libraries, workers, target.medium)
     chunker = partial(_chunking, storage or Storage(), target.suffix, facts, budget.nbytes // 4)
-    cut = _coarsest(facts, fixed, workers, given, allowed, where, chunker)
-    quantities = fixed + cut.quantities
+    cut = _coarsest(facts, fixed, workers, given, allowed, where, chunker, target.medium)
     made = Plan(
         shape=facts.shape,
         minibatch=cut.minibatch,
@@ -133,7 +127,7 @@ def decide(
         slab_cells=cut.slab_cells,
         dtype=facts.dtype,
         threads=workers,
-        quantities=(*quantities, allocator_quantity(sum(quantity.nbytes for quantity in quantities))),
+        quantities=completed(fixed + cut.quantities),
         allowed_nbytes=allowed,
         safety_factor=budget.safety_factor(safety_factor),
         counts=facts.counts,
@@ -246,28 +240,36 @@ def _coarsest(
     allowed: int,
     where: str,
     chunker: _Chunker,
+    medium: str,
 ) -> _Cut:
     """Take the largest slab, and then the largest minibatch, that fit; or refuse with the least that is needed."""
-    around = sum(quantity.nbytes for quantity in fixed)
     cuts = sorted(
-        _cuts(facts, workers, given, chunker),
+        _cuts(facts, workers, given, chunker, medium),
         key=lambda cut: (cut.slab_samples * cut.slab_cells, cut.minibatch),
         reverse=True,
     )
     for cut in cuts:
-        if around + cut.nbytes <= usable(allowed):
+        if _peak(fixed + cut.quantities) <= allowed:
             return cut
-    need = around + min(cut.nbytes for cut in cuts)
-    need += allocator_quantity(need).nbytes
+    least = min((fixed + cut.quantities for cut in cuts), key=_peak)
     what, way_out = ("one slab", "") if given is None else (f"a minibatch of {given}", ", or a smaller minibatch")
     process = sum(quantity.nbytes for quantity in fixed[:2])  # what it holds now, and libraries still to be loaded
+    held, elsewhere = f"{format_bytes(process)} process and libraries", ""
+    for output in (quantity for quantity in least if quantity.name == "output"):
+        held += f", {format_bytes(output.nbytes)} the output, as its file system is memory"
+        elsewhere = "write to a disk, or "
     raise BudgetError(
-        f"{what} needs at least {format_bytes(need)} (of which {format_bytes(process)} process and libraries) but "
-        f"{format_bytes(allowed)} are allowed {where}; give --memory, or fewer threads{way_out}"
+        f"{what} needs at least {format_bytes(_peak(least))} (of which {held}) but "
+        f"{format_bytes(allowed)} are allowed {where}; {elsewhere}give --memory, or fewer threads{way_out}"
     )
 
 
-def _cuts(facts: ParameterFacts, workers: int, given: int | None, chunker: _Chunker) -> Iterator[_Cut]:
+def _peak(quantities: tuple[Quantity, ...]) -> int:
+    """Forecast of what they come to, with what is kept beside them."""
+    return sum(quantity.nbytes for quantity in completed(quantities))
+
+
+def _cuts(facts: ParameterFacts, workers: int, given: int | None, chunker: _Chunker, medium: str) -> Iterator[_Cut]:
     """All cuts worth trying: slabs that are halved again and again, each with minibatches halved likewise."""
     row = facts.nfeatures * np.dtype(facts.dtype).itemsize
     plane = facts.ncells * row
@@ -281,7 +283,8 @@ def _cuts(facts: ParameterFacts, workers: int, given: int | None, chunker: _Chun
             slab_cells = facts.ncells if plane <= slab else min(facts.ncells, _even(facts.ncells, slab // row, unit))
             nslabs = _pieces(facts.nsamples, minibatch) * _pieces(minibatch, slab_samples)
             nslabs *= _pieces(facts.ncells, slab_cells)
-            quantities = working_quantities(facts, workers, minibatch, (slab_samples, slab_cells), nslabs, chunking)
+            slab_of = slab_samples, slab_cells
+            quantities = working_quantities(facts, workers, minibatch, slab_of, nslabs, chunking, medium)
             yield _Cut(minibatch, slab_samples, slab_cells, quantities, chunking)
 
 

@@ -14,6 +14,7 @@ from streamsample.budget import Budget
 from streamsample.budget.host import process_nbytes
 from streamsample.budget.slurm import MEMORY_VARIABLES
 from streamsample.errors import BudgetError
+from streamsample.memory_model import NOT_MAPPED
 from streamsample.sizing import Plan
 from streamsample.units import format_bytes
 
@@ -60,9 +61,10 @@ def read_memory(environ: Mapping[str, str] = os.environ, root: str | Path = "/")
 def allowed_now(plan: Plan, first: Reading, now: Reading) -> int:
     """Bytes that the rest of a run may hold: as planned, or less where the limits have fallen since it started.
 
-    A group's limit is read less what is held there by others, among which are this run's own dirty pages.
+    A group's limit is read less what is held there by others, among which are this run's own dirty pages, and its
+    output where that is in memory.
     """
-    own = sum(quantity.nbytes for quantity in plan.quantities if quantity.name == "dirty pages")
+    own = sum(quantity.nbytes for quantity in plan.quantities if quantity.name in NOT_MAPPED)
     if now.limit_nbytes + own >= first.limit_nbytes * (1 - TOLERANCE):
         return plan.allowed_nbytes
     return min(plan.allowed_nbytes, int(plan.safety_factor * now.limit_nbytes))

@@ -15,8 +15,8 @@ from streamsample.keeping import Way, ways
 from streamsample.memory_model import (
     SLABS_IN_FLIGHT,
     Quantity,
-    allocator_quantity,
     checks_quantity,
+    completed,
     minibatch_quantity,
     slabs_quantity,
 )
@@ -158,12 +158,11 @@ class Plan:
             slabs_in_flight=slabs_in_flight,
         )
         nslabs = -(-self.shape[0] // slab_samples) * -(-self.shape[1] // slab_cells)
-        held = {quantity.name: quantity for quantity in self.quantities if quantity.name != "allocator"}
+        held = {quantity.name: quantity for quantity in self.quantities}
         held["minibatch"] = minibatch_quantity(held["minibatch"].nbytes // self.minibatch * minibatch, minibatch)
         held["slabs"] = slabs_quantity(made.slab_nbytes, slabs_in_flight)
         held["checksums"] = checks_quantity(nslabs, self.shape[0])
-        held["allocator"] = allocator_quantity(sum(quantity.nbytes for quantity in held.values()))
-        return replace(made, quantities=tuple(held.values()))
+        return replace(made, quantities=completed(held.values()))
 
     def explain(self) -> str:
         """Return the plan as a table of plain text, with the reasons."""

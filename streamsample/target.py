@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamsample.errors import DiskRefused, PlanError, StoreError
+from streamsample.filesystems import Medium, medium_of
 from streamsample.units import format_bytes
 
 STORES = {
@@ -41,6 +42,11 @@ class TargetFacts:
     """Files (inodes) that may still be made; None: not known, or not limited."""
     file_limit_nbytes: int | None = None
     """Largest file allowed (``RLIMIT_FSIZE``); None: no limit."""
+
+    @property
+    def medium(self) -> Medium:
+        """How it is written to, which decides what of it is memory of this job."""
+        return medium_of(self.filesystem)
 
     @classmethod
     def gather(cls, path: str | os.PathLike[str]) -> TargetFacts:

@@ -26,7 +26,7 @@ LAYERS = """
     kernels
     posterior posterior_file posterior_saving posterior_parts lying digest agreement
     cells designs domain array_source parameters budget geometry stopping
-    errors units
+    errors units filesystems
 """
 RANKS = {name: rank for rank, line in enumerate(reversed(LAYERS.strip().splitlines())) for name in line.split()}
 
