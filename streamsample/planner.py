@@ -130,6 +130,7 @@ def decide(
         quantities=completed(fixed + cut.quantities),
         allowed_nbytes=allowed,
         safety_factor=budget.safety_factor(safety_factor),
+        limit_nbytes=budget.nbytes if budget.detected else None,
         counts=facts.counts,
         posterior_nbytes=facts.posterior_nbytes,
         slab_unit=(1, QUAD) if cut.chunking is None else cut.chunking.unit,

@@ -59,13 +59,15 @@ def read_memory(environ: Mapping[str, str] = os.environ, root: str | Path = "/")
 
 
 def allowed_now(plan: Plan, first: Reading, now: Reading) -> int:
-    """Bytes that the rest of a run may hold: as planned, or less where the limits have fallen since it started.
+    """Bytes that the rest of a run may hold: as planned, or less where the limits have fallen since it was planned.
 
+    Where the budget was stated by hand, they count from the start of the run.
     A group's limit is read less what is held there by others, among which are this run's own dirty pages, and its
     output where that is in memory.
     """
     own = sum(quantity.nbytes for quantity in plan.quantities if quantity.name in NOT_MAPPED)
-    if now.limit_nbytes + own >= first.limit_nbytes * (1 - TOLERANCE):
+    before = first.limit_nbytes if plan.limit_nbytes is None else plan.limit_nbytes
+    if now.limit_nbytes + own >= before * (1 - TOLERANCE):
         return plan.allowed_nbytes
     return min(plan.allowed_nbytes, int(plan.safety_factor * now.limit_nbytes))
 
@@ -152,12 +154,20 @@ class Watch:
         self._last = time.monotonic()
         self._first = read()
 
+    def begin(self, plan: Plan) -> Plan:
+        """Return what `relieve` does before the first slab: limits may have fallen since the plan was made."""
+        return self._fitting(plan, self._first)
+
     def relieve(self, plan: Plan) -> Plan:
         """Return `plan` itself, or a smaller one where memory is short, and say so in one line."""
         if time.monotonic() - self._last < self._interval:
             return plan
         now = self._read()
         self._last = time.monotonic()
+        return self._fitting(plan, now)
+
+    def _fitting(self, plan: Plan, now: Reading) -> Plan:
+        """Cut a plan finer where a reading says that memory is short."""
         allowed = allowed_now(plan, self._first, now)
         smaller = relieved(plan, now.used_nbytes, allowed)
         if smaller is not plan:

@@ -160,6 +160,7 @@ def _stream_slabs(
         Why it has stopped before the end; None: everything is written.
     """
     watch, there = Watch(), writing.coverage()
+    plan = watch.begin(plan)
     s, n, slowest, stopped = 0, 0, 0.0, None
     with _writer_thread(writing) as writer:
         flight = Flight(plan, writing, writer, reporter.written)

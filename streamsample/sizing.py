@@ -54,6 +54,9 @@ class Plan:
     """Why each of these is as it is."""
     safety_factor: float = 0.7
     """Which part of the budget is allowed."""
+    limit_nbytes: int | None = None
+    """The limit that was found when the plan was made, against which later ones have fallen or not; None: the budget
+    was stated by hand."""
     slabs_in_flight: int = SLABS_IN_FLIGHT
     """Slabs in memory at a time."""
     slab_unit: tuple[int, int] = (1, QUAD)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import streamsample as ss
 from streamsample import run as run_module
-from streamsample.budget import Budget
+from streamsample.budget import Budget, Statement
 from streamsample.budget.host import process_nbytes
 from streamsample.geometry import Shape, Slab
 from streamsample.memory_model import ParameterFacts, Quantity
@@ -124,6 +124,21 @@ def test_limit_counts_from_when_it_falls() -> None:
     assert allowed_now(dirty, reading(1000), reading(600)) == 420
 
 
+def test_limit_that_was_found_counts_from_when_the_plan_was_made() -> None:
+    plan = replace(plan_for(SHAPE), allowed_nbytes=700, safety_factor=0.7, quantities=(), limit_nbytes=1000)
+    assert allowed_now(plan, reading(500), reading(500)) == 350
+    assert allowed_now(plan, reading(2000), reading(1000)) == 700, "it had risen in between"
+    detected = Budget(4 * GIB, 2, sources=(Statement("a group", "", 4 * GIB),), tightest="a group")
+    facts, target = ParameterFacts(*SHAPE, 2), TargetFacts("counts.npy", ".npy")
+    for budget, limit in (
+        (detected, 4 * GIB),
+        (replace(detected, nbytes=GIB), None),
+        (Budget.detect(memory=GIB), None),
+        (Budget(GIB, 2), None),
+    ):
+        assert decide(facts, budget, target).limit_nbytes == limit
+
+
 def test_budget_of_the_user_is_neither_raised_nor_kept_above_a_limit_that_falls() -> None:
     stated = replace(plan_for(SHAPE), allowed_nbytes=300, safety_factor=1.0, quantities=())
     assert allowed_now(stated, reading(1000), reading(2000)) == 300
@@ -186,6 +201,17 @@ def test_run_under_pressure_writes_the_same_bytes(
     message = caplog.records[0].getMessage()
     assert message.startswith("memory is short: ")
     assert "(a group: 1 B); from here on slabs of 23.4 KiB instead of 93.8 KiB, 1 at a time" in message
+
+
+def test_limit_that_falls_between_plan_and_run_is_noticed_before_the_first_slab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = plan_for(SHAPE)
+    plan = replace(plan, minibatch=3, slab_samples=1, slab_cells=16, limit_nbytes=2 * plan.allowed_nbytes)
+    stream = shrinking_run(tmp_path / "counts.npy", plan, [reading(1)], monkeypatch)
+    assert stream.fills[0] == (0, 1, 0, 4)
+    (record,) = caplog.records
+    assert "(a group: 1 B); from here on slabs of" in record.getMessage()
 
 
 def test_memory_that_the_process_takes_elsewhere_counts(

@@ -82,6 +82,7 @@ def test_a_file_larger_than_the_address_space_is_written_and_read(tmp_path: Path
     written = run(WRITE, "RLIMIT_AS", path, limit)
     assert written.returncode == 0, written.stderr
     assert "RLIMIT_AS" in written.stdout
+    assert written.stderr == "", "nothing was short"
     assert path.stat().st_size > OUTPUT_NBYTES > limit
     read = run(READ, path, limit)
     assert read.returncode == 0, read.stderr

@@ -81,6 +81,12 @@ class Budget:
         sources += (*rlimits.statements(tree, own, resident=other_job, to_come=to_come),)
         return _weigh(sources, physical, slurm_job, other_job)
 
+    @property
+    def detected(self) -> bool:
+        """Whether the memory is a limit that was found, not one that the user states."""
+        found = {(statement.name, statement.nbytes) for statement in self.sources if statement.kind != "override"}
+        return (self.tightest, self.nbytes) in found
+
     def safety_factor(self, given: float | None = None) -> float:
         """Fraction of the budget to plan with: as given, else 0.7 if dedicated and 0.35 if shared."""
         if given is None:
