@@ -25,6 +25,40 @@ Phases = dict[str, tuple[Quantity, ...]]
 
 
 @dataclass(frozen=True)
+class Side:
+    """Memory that a fit takes from one place: this process, or a device with memory of its own."""
+
+    name: str
+    """Of the device; empty for this process."""
+    allowed: int
+    """Safety factor x what it has, in bytes."""
+    why: str
+    """Where that comes from."""
+    on_device: bool | None = None
+    """Which of the quantities it holds, those on the device or the others; None: all, as there is no other side."""
+
+    @property
+    def where(self) -> str:
+        """What to say after its bytes."""
+        return f" of {self.name}" if self.on_device else ""
+
+    def part(self, quantities: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
+        """Return the quantities that it holds."""
+        if self.on_device is None:
+            return quantities
+        return tuple(quantity for quantity in quantities if (quantity.name in FIT_ON_DEVICE) == self.on_device)
+
+    def nbytes(self, quantities: tuple[Quantity, ...]) -> int:
+        """Sum of its part, with what the allocator keeps beside it."""
+        total = sum(quantity.nbytes for quantity in self.part(quantities))
+        return total + allocator_quantity(total).nbytes
+
+    def holds(self, quantities: tuple[Quantity, ...]) -> bool:
+        """Tell whether its part fits."""
+        return self.nbytes(quantities) <= self.allowed
+
+
+@dataclass(frozen=True)
 class FitPlan:
     """How a fit is cut, and what it will take; frozen."""
 
@@ -44,6 +78,8 @@ class FitPlan:
     """Safety factor x budget."""
     allowed_why: str
     """Where that comes from."""
+    device: Side | None = None
+    """The device where torch computes, if it has memory of its own."""
 
     @property
     def subsampled(self) -> bool:
@@ -52,19 +88,37 @@ class FitPlan:
 
     @property
     def peak_nbytes(self) -> int:
-        """Predicted peak of anonymous memory, in bytes; that of a device aside."""
-        return max(_nbytes(quantities) for quantities in self.phases.values())
+        """Predicted peak of anonymous memory of this process, in bytes."""
+        return max(self._here.nbytes(quantities) for quantities in self.phases.values())
+
+    @property
+    def device_peak_nbytes(self) -> int:
+        """Predicted peak of the memory of a device that has its own, in bytes."""
+        if self.device is None:
+            return 0
+        return max(self.device.nbytes(quantities) for quantities in self.phases.values())
+
+    @property
+    def _here(self) -> Side:
+        return Side("", self.allowed_nbytes, self.allowed_why, None if self.device is None else False)
+
+    @property
+    def _sides(self) -> tuple[Side, ...]:
+        return (self._here,) if self.device is None else (self._here, self.device)
 
     def tell(self) -> None:
         """Show how the memory decides: a line where steps can't take all cells; the table at DEBUG."""
         logger.debug("%s", self.explain())
         if self.subsampled:
-            full = _nbytes(fit_phases(self.facts, self.baseline, self.threads, self.facts.ncells, BLOCK)["fitting"])
+            full = fit_phases(self.facts, self.baseline, self.threads, self.facts.ncells, BLOCK)["fitting"]
+            short = next((side for side in self._sides if not side.holds(full)), self._here)
+            takes = short.nbytes(self.phases["fitting"])
             announce(
                 [
-                    f"[MEMORY] A fit of all {self.facts.ncells:,} cells at once would need {format_bytes(full)} but "
-                    f"{format_bytes(self.allowed_nbytes)} are allowed ({self.allowed_why}): each step takes "
-                    f"{self.cells:,} cells, drawn anew, for {format_bytes(self.peak_nbytes)}, and every step is taken"
+                    f"[MEMORY] A fit of all {self.facts.ncells:,} cells at once would need "
+                    f"{format_bytes(short.nbytes(full))}{short.where} but {format_bytes(short.allowed)} are allowed "
+                    f"({short.why}): each step takes {self.cells:,} cells, drawn anew, for {format_bytes(takes)}, and "
+                    "every step is taken"
                 ]
             )
 
@@ -73,37 +127,37 @@ class FitPlan:
         lines = [f"Fit: {self.cells:,} of {self.facts.ncells:,} cells in a step, {self.minibatch} draws at a time"]
         for phase, quantities in self.phases.items():
             lines.append(f"Memory while {phase}")
-            lines += [f"  {q.name:<15}{format_bytes(q.nbytes):>11}  {q.why}" for q in quantities if q.nbytes]
-            lines.append(f"  {'sum':<15}{format_bytes(_nbytes(quantities)):>11}  with what malloc keeps")
-        return "\n".join([*lines, f"  {'allowed':<15}{format_bytes(self.allowed_nbytes):>11}  {self.allowed_why}"])
+            for side in self._sides:
+                part, label = side.part(quantities), f"{side.name or 'process'} sum" if self.device else "sum"
+                lines += [f"  {q.name:<15}{format_bytes(q.nbytes):>11}  {q.why}" for q in part if q.nbytes]
+                lines.append(f"  {label:<15}{format_bytes(side.nbytes(quantities)):>11}  with what malloc keeps")
+        allowed = [f"  {'allowed':<15}{format_bytes(side.allowed):>11}  {side.why}" for side in self._sides]
+        return "\n".join([*lines, *allowed])
 
 
 @dataclass(frozen=True)
 class _Room:
     """What the quantities must fit into: this process's budget, and the device's memory if it has its own."""
 
-    process: int
-    device: int | None
-    why: str
+    sides: tuple[Side, ...]
 
     @classmethod
     def of(cls, budget: Budget, safety_factor: float | None, device: Statement | None) -> _Room:
-        factor = budget.safety_factor(safety_factor)
+        factor, process = budget.safety_factor(safety_factor), budget.allowed(safety_factor)
         why = f"{budget.tightest}, safety {factor:g}"
         if device is None or device.nbytes is None:
-            return cls(budget.allowed(safety_factor), None, why)
-        return cls(budget.allowed(safety_factor), int(factor * device.nbytes), f"{why}; {device.name}: {device.says}")
+            return cls((Side("", process, why),))
+        there = Side(device.name, int(factor * device.nbytes), f"{device.says}, safety {factor:g}", True)
+        return cls((Side("", process, why, False), there))
 
-    def holds(self, quantities: tuple[Quantity, ...]) -> bool:
-        if self.device is None:
-            return _nbytes(quantities) <= self.process
-        there = tuple(quantity for quantity in quantities if quantity.name in FIT_ON_DEVICE)
-        here = tuple(quantity for quantity in quantities if quantity.name not in FIT_ON_DEVICE)
-        return _nbytes(here) <= self.process and _nbytes(there) <= self.device
+    def lacking(self, quantities: tuple[Quantity, ...]) -> Side | None:
+        """Return the side that has no room for its part."""
+        return next((side for side in self.sides if not side.holds(quantities)), None)
 
-    def lacks(self, phases: Phases) -> str | None:
-        """Name the first phase that does not fit."""
-        return next((phase for phase, quantities in phases.items() if not self.holds(quantities)), None)
+    def lacks(self, phases: Phases) -> tuple[str, Side] | None:
+        """Name the first phase that does not fit, and the side that has no room for it."""
+        lacking = ((phase, self.lacking(quantities)) for phase, quantities in phases.items())
+        return next(((phase, side) for phase, side in lacking if side is not None), None)
 
 
 def decide(
@@ -151,35 +205,41 @@ def decide(
     draws = _halvings(min(most_draws or MOST_DRAWS, MOST_DRAWS), facts.nsamples)
     if minibatch_size is not None:
         draws = [_blocks(minibatch_size, facts.nsamples)]
-    minibatch = next((size for size in draws if room.holds(phases(least, size)["drawing"])), draws[-1])
-    short = room.lacks(phases(least, minibatch))
-    if short is not None:
-        need = _nbytes(phases(least, minibatch)[short])
-        way_out = _way_out(facts, short, baseline, lambda of: room.lacks(phases(least, BLOCK, of)) is None)
+    minibatch = next((size for size in draws if room.lacking(phases(least, size)["drawing"]) is None), draws[-1])
+    lack = room.lacks(phases(least, minibatch))
+    if lack is not None:
+        short, side = lack
+        need = side.nbytes(phases(least, minibatch)[short])
+        way_out = _way_out(facts, short, side, baseline, lambda of: room.lacks(phases(least, BLOCK, of)) is None)
         raise BudgetError(
-            f"the fit needs at least {format_bytes(need)} while {short} but {format_bytes(room.process)} are allowed "
-            f"({room.why}); {way_out}{'' if minibatch_size is None else ', with a smaller minibatch_size='}"
+            f"the fit needs at least {format_bytes(need)}{side.where} while {short} but {format_bytes(side.allowed)} "
+            f"are allowed ({side.why}); {way_out}"
+            f"{'' if minibatch_size is None else ', with a smaller minibatch_size='}"
         )
     cells = facts.ncells
-    if not room.holds(phases(cells, minibatch)["fitting"]):
-        cells = _largest(least, cells, lambda n: room.holds(phases(n, minibatch)["fitting"]))
-    allowed_why = f"{format_bytes(budget.nbytes)} ({room.why})"
-    return FitPlan(facts, cells, threads, minibatch, baseline, phases(cells, minibatch), room.process, allowed_why)
+    if room.lacking(phases(cells, minibatch)["fitting"]) is not None:
+        cells = _largest(least, cells, lambda n: room.lacking(phases(n, minibatch)["fitting"]) is None)
+    here, there = room.sides[0], room.sides[1] if room.sides[1:] else None
+    allowed_why = f"{format_bytes(budget.nbytes)} ({here.why})"
+    chosen = phases(cells, minibatch)
+    return FitPlan(facts, cells, threads, minibatch, baseline, chosen, here.allowed, allowed_why, there)
 
 
-def _way_out(facts: FitFacts, short: str, baseline: int, fits: Callable[[FitFacts], bool]) -> str:
+def _way_out(facts: FitFacts, short: str, side: Side, baseline: int, fits: Callable[[FitFacts], bool]) -> str:
     """Say how many samples or features would fit, with the smallest cells and draws at a time."""
+    give = "give device='cpu', a device with more memory" if side.on_device else "give more memory"
     if short == "drawing" and fits(replace(facts, nsamples=1)):
         nsamples = _largest(1, facts.nsamples, lambda n: fits(replace(facts, nsamples=n)))
-        return f"give more memory, or nsamples={nsamples}"
+        return f"{give}, or nsamples={nsamples}"
 
     def part(nfeatures: int) -> FitFacts:
         share = nfeatures / facts.nfeatures
         return replace(facts, nfeatures=nfeatures, nnz=int(facts.nnz * share), npairs=int(facts.npairs * share))
 
     if not fits(part(1)):
-        return f"give more memory: beside the {format_bytes(baseline)} that the process holds no feature would fit"
-    return f"give more memory, or about {_largest(1, facts.nfeatures, lambda t: fits(part(t))):,} features"
+        beside = "" if side.on_device else f" beside the {format_bytes(baseline)} that the process holds"
+        return f"{give}: no feature would fit{beside}"
+    return f"{give}, or about {_largest(1, facts.nfeatures, lambda t: fits(part(t))):,} features"
 
 
 def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
@@ -201,9 +261,3 @@ def _halvings(draws: int, nsamples: int) -> list[int]:
     while sizes[-1] > BLOCK:
         sizes.append(whole_blocks(sizes[-1] // 2, nsamples))
     return sizes
-
-
-def _nbytes(quantities: tuple[Quantity, ...]) -> int:
-    """Sum, with what the allocator keeps beside it."""
-    total = sum(quantity.nbytes for quantity in quantities)
-    return total + allocator_quantity(total).nbytes

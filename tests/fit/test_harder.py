@@ -116,13 +116,17 @@ def test_some_cells_a_step_give_the_posterior_of_all(name: str, monkeypatch: pyt
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_a_gpu_is_used_when_asked_for(ntc_h5ad: Path) -> None:
+def test_a_gpu_is_used_when_asked_for(ntc_h5ad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[plan.FitPlan] = []
+    original = plan.decide
+    monkeypatch.setattr(plan, "decide", lambda *a, **k: plans.append(original(*a, **k)) or plans[-1])  # type: ignore[func-returns-value]
     torch.cuda.reset_peak_memory_stats()
     there, here = (
         TechnicalModel.from_anndata(ntc_h5ad, "bio_rep").fit_technical(nsamples=40, tolerance=0, device=device)
         for device in ("cuda", "cpu")
     )
-    assert torch.cuda.max_memory_allocated() > 0
+    assert 0 < torch.cuda.max_memory_allocated() <= plans[0].device_peak_nbytes
+    assert plans[1].device_peak_nbytes == 0
     a, b = (posterior.read(np.arange(40)) for posterior in (there, here))
     means = [np.log(block.mu[:, there.fitted]).mean(axis=0) for block in (a, b)]
     np.testing.assert_allclose(means[0], means[1], atol=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 
@@ -92,22 +93,57 @@ def test_a_fit_that_can_not_fit_says_how_many_features_would() -> None:
 
 
 def test_a_process_that_holds_all_there_is_leaves_no_way_out_but_memory() -> None:
-    with pytest.raises(BudgetError, match=r"beside the 1\.0 GiB that the process holds no feature would fit"):
+    with pytest.raises(BudgetError, match=r"no feature would fit beside the 1\.0 GiB that the process holds$"):
         made(GIB, baseline=GIB)
 
 
+def device(nbytes: int) -> Statement:
+    return Statement("cuda:0", f"{nbytes / GIB:.1f} GiB of 80.0 GiB free", nbytes=nbytes, kind="device")
+
+
 def test_a_device_with_its_own_memory_takes_its_part() -> None:
-    free = Statement("cuda:0", "2.0 GiB of 16.0 GiB free", nbytes=2 * GIB, kind="device")
-    plan = made(64 * GIB, device=free)
+    plan = made(64 * GIB, device=device(2 * GIB))
     assert plan.subsampled
-    there = sum(q.nbytes for q in plan.phases["fitting"] if q.name in FIT_ON_DEVICE)
+    there, here = (
+        sum(q.nbytes for q in plan.phases["fitting"] if (q.name in FIT_ON_DEVICE) == on) for on in (True, False)
+    )
     assert 0.9 * 0.7 * 2 * GIB < there * 1.05 <= 0.7 * 2 * GIB
-    assert "cuda:0: 2.0 GiB of 16.0 GiB free" in plan.allowed_why
-    roomy = replace(free, nbytes=80 * GIB)
-    assert not made(64 * GIB, device=roomy).subsampled
-    # What is on the device is not in this process: 2 GiB here are enough for it, and not without a device.
-    assert not made(3 * GIB, device=roomy).subsampled
+    assert plan.device_peak_nbytes == there + int(0.05 * there)
+    assert here < plan.peak_nbytes < plan.allowed_nbytes
+    assert not made(64 * GIB, device=device(80 * GIB)).subsampled
+    # What is on the device is not in this process: 3 GiB here are enough for it, and not without a device.
+    assert not made(3 * GIB, device=device(80 * GIB)).subsampled
     assert made(3 * GIB).subsampled
+    assert made(3 * GIB).device_peak_nbytes == 0
+
+
+def test_each_side_has_its_sum_and_its_limit_in_the_table() -> None:
+    text = made(64 * GIB, device=device(2 * GIB)).explain()
+    assert [line.split()[:2] for line in text.splitlines() if " sum " in line] == 3 * [
+        ["process", "sum"],
+        ["cuda:0", "sum"],
+    ]
+    *_, here, there = text.splitlines()
+    assert here.split(maxsplit=3) == ["allowed", "44.8", "GiB", "64.0 GiB (given, safety 0.7)"]
+    assert there.split(maxsplit=3) == ["allowed", "1.4", "GiB", "2.0 GiB of 80.0 GiB free, safety 0.7"]
+
+
+def test_the_side_that_lacks_room_is_named_with_its_own_limit_and_way_out(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        made(64 * GIB, device=device(2 * GIB)).tell()
+    told = " GiB of cuda:0 but 1.4 GiB are allowed (2.0 GiB of 80.0 GiB free, safety 0.7): each step takes"
+    assert told in caplog.text
+    with pytest.raises(BudgetError) as error:
+        made(64 * GIB, device=device(64 * MIB))
+    assert re.fullmatch(
+        r"the fit needs at least [0-9.]+ MiB of cuda:0 while [a-z]+ but 44\.8 MiB are allowed \(0\.1 GiB of 80\.0 "
+        r"GiB free, safety 0\.7\); give device='cpu', a device with more memory, or about [0-9,]+ features",
+        str(error.value),
+    )
+    with pytest.raises(BudgetError, match=r"while starting but 716\.8 MiB are allowed \(given, .*; give more memory"):
+        made(GIB, device=device(80 * GIB))
+    with pytest.raises(BudgetError, match=r"a device with more memory: no feature would fit$"):
+        made(64 * GIB, device=device(MIB))
 
 
 def test_only_cuda_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
