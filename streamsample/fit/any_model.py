@@ -11,11 +11,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from streamsample.errors import FitError
-from streamsample.fit.draw import BLOCK, whole_blocks
+from streamsample.fit.draw import BLOCK, halved, whole_blocks
 from streamsample.fit.latents import Blocks, latent_blocks
 from streamsample.fit.observed_site import Observed, observed_site
 from streamsample.fit.replay import Draws, Replayer, Run
-from streamsample.geometry import minibatches
 from streamsample.posterior import Posterior
 
 if TYPE_CHECKING:
@@ -168,15 +167,26 @@ def _draw(
 ) -> dict[str, Array]:
     """(S, T) of what a feature has one of, (S, C, T) and (S, K, T), with T = 1 where it is the same for all."""
     rows: dict[str, list[Array]] = {name: [] for name in wanted}
-    for s0, s1 in minibatches(nsamples, minibatch):
-        held = [blocks(block) for block in range(s0 // BLOCK, -(-s1 // BLOCK))]
-        for latents in held:
-            sites = replayer(latents)
-            for s in range(BLOCK):
-                of_sample = {name: value[s] for name, value in sites.items()}
-                for name, site in wanted.items():
-                    rows[name].append(_parameter(name, site, of_sample))
+    s0, size = 0, minibatch
+    while s0 < nsamples:
+        held: list[Draws] = []
+        try:
+            held += [blocks(block) for block in range(s0 // BLOCK, -(-min(s0 + size, nsamples) // BLOCK))]
+            while held:
+                for name, values in _of_block(wanted, replayer(held[0])).items():
+                    rows[name] += values
+                del held[0]
+                s0 += BLOCK
+        except (MemoryError, RuntimeError) as error:
+            held.clear()
+            size = halved(size, s0, error)  # blocks that are finished stay, and are what they would have been
     return {name: np.stack(found[:nsamples]) for name, found in rows.items()}  # the last block may be longer
+
+
+def _of_block(wanted: Mapping[str, Site], sites: Draws) -> dict[str, list[Array]]:
+    """Value of each parameter in each sample of a block."""
+    samples = [{name: value[s] for name, value in sites.items()} for s in range(BLOCK)]
+    return {name: [_parameter(name, site, sample) for sample in samples] for name, site in wanted.items()}
 
 
 def _parameter(name: str, site: Site, sites: Draws) -> Array:

@@ -99,7 +99,7 @@ def draw(
                 for array, name in zip((mu, phi, alpha), _SITES, strict=True):
                     array[s0:s1] = found[name].cpu().numpy().reshape(array[s0:s1].shape)
             except (MemoryError, RuntimeError) as error:
-                size = _halved(size, s0, error)  # what is drawn stays, and is what it would have been
+                size = halved(size, s0, error)  # what is drawn stays, and is what it would have been
             else:
                 s0 = s1
     return Draws(mu, phi, alpha)
@@ -116,7 +116,7 @@ def _some(
     return found
 
 
-def _halved(minibatch: int, done: int, error: Exception) -> int:
+def halved(minibatch: int, done: int, error: Exception) -> int:
     """Return half a minibatch after a memory error; raise where it is none, or there is nothing left to halve."""
     if not is_memory_error(error):
         raise error

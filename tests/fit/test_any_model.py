@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide import AutoDiagonalNormal, AutoNormal
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from streamsample.errors import FitError
+from streamsample.errors import BudgetError, FitError
 from streamsample.fit.any_model import draw_posterior
 from streamsample.fit.replay import Replay, Replayer
 from streamsample.parameters import Parameters
@@ -122,6 +123,41 @@ def test_minibatches_change_no_draw_and_fewer_samples_are_the_first(guide: AutoN
     part = draw_posterior(model, guide, (GROUP,), 11, **SITES, n_cells=1, seed=3).read(np.arange(11))
     np.testing.assert_array_equal(part.alpha, again.read(np.arange(11)).alpha)
     assert draw_posterior(model, guide, (GROUP,), 50, **SITES, n_cells=1, seed=4).digest() != whole
+
+
+def failing(function: Callable[..., Any], calls: Collection[int], error: Exception) -> Callable[..., Any]:
+    """A function that fails at some of its calls, and how often it is called."""
+    number = itertools.count(1)
+
+    def call(*args: Any) -> Any:
+        if next(number) in calls:
+            raise error
+        return function(*args)
+
+    return call
+
+
+def test_a_memory_error_halves_the_minibatch_and_keeps_the_finished_blocks(
+    guide: AutoNormal, caplog: pytest.LogCaptureFixture
+) -> None:
+    def drawn(guide: Callable[..., Any], **sites: Any) -> str:
+        caplog.clear()
+        options = {**SITES, **sites, "n_cells": 1, "seed": 3, "minibatch_size": 32}
+        return draw_posterior(model, guide, (GROUP,), 50, **options).digest()
+
+    whole = drawn(guide)
+    assert drawn(failing(guide, {12, 20}, torch.cuda.OutOfMemoryError("CUDA out of memory."))) == whole
+    assert caplog.messages == [
+        "no memory for 32 draws at a time; going on after 0 with 16",
+        "no memory for 16 draws at a time; going on after 0 with 8",
+    ]
+    # A first call looks for the sites that the function needs, then come 8 of each block.
+    assert drawn(guide, mu=failing(log_mu_exp, {12}, MemoryError())) == whole
+    assert caplog.messages == ["no memory for 32 draws at a time; going on after 8 with 16"]
+    with pytest.raises(BudgetError, match=r"^no memory for 8 draws at a time, after 16 were made"):
+        drawn(guide, mu=failing(log_mu_exp, range(20, 99), MemoryError()))
+    with pytest.raises(RuntimeError, match="something else"):
+        drawn(guide, mu=failing(log_mu_exp, {12}, RuntimeError("something else")))
 
 
 def test_nothing_of_the_cells_size_is_made(guide: AutoNormal) -> None:
