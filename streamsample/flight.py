@@ -53,15 +53,15 @@ class Flight:
     writer
         The one thread that writes.
     written
-        Called with each slab that has been written.
+        Called with each slab that has been written, and its bytes as written.
     """
 
-    def __init__(self, plan: Plan, writing: Writing, writer: Executor, written: Callable[[Slab], None]) -> None:
+    def __init__(self, plan: Plan, writing: Writing, writer: Executor, written: Callable[[Slab, int], None]) -> None:
         self.plan = plan
         self._writing = writing
         self._writer = writer
         self._written = written
-        self._pending: deque[Future[Slab]] = deque()
+        self._pending: deque[Future[tuple[Slab, int]]] = deque()
         self._buffers = cycle([_blocks(plan.slab_nbytes) for _ in range(plan.slabs_in_flight)])
 
     def fill(self, minibatch: LazyMinibatch, slab: Slab) -> float:
@@ -75,7 +75,7 @@ class Flight:
     def _room(self, slab: Slab) -> CountArray:
         """Return an array (s, n, t) for a slab, as soon as what was in its buffer is written."""
         if len(self._pending) == self.plan.slabs_in_flight:  # the buffer that comes next is the oldest one's
-            self._written(self._pending.popleft().result())
+            self._written(*self._pending.popleft().result())
         shape = slab.nsamples, slab.ncells, self.plan.shape[2]
         begin = self._writing.phase(slab)
         nbytes = math.prod(shape) * np.dtype(self.plan.dtype).itemsize
@@ -84,7 +84,7 @@ class Flight:
     def drain(self) -> None:
         """Wait until all is written, and let go of the buffers."""
         while self._pending:
-            self._written(self._pending.popleft().result())
+            self._written(*self._pending.popleft().result())
         self._buffers = cycle(())
 
 
@@ -95,7 +95,6 @@ def _blocks(nbytes: int) -> NDArray[np.uint8]:
     return room[begin : begin + nbytes + BLOCK_NBYTES]
 
 
-def _land(writing: Writing, slab: Slab, counts: CountArray) -> Slab:
-    """Write a slab: the writer thread's work."""
-    writing.write(slab, counts)
-    return slab
+def _land(writing: Writing, slab: Slab, counts: CountArray) -> tuple[Slab, int]:
+    """Write a slab, and say how many bytes it has become: the writer thread's work."""
+    return slab, writing.write(slab, counts)

@@ -153,6 +153,8 @@ class Watch:
         self._interval = interval_seconds
         self._last = time.monotonic()
         self._first = read()
+        self.allowed = 0
+        """Bytes that the run may hold, by the latest reading."""
 
     def begin(self, plan: Plan) -> Plan:
         """Return what `relieve` does before the first slab: limits may have fallen since the plan was made."""
@@ -168,10 +170,10 @@ class Watch:
 
     def _fitting(self, plan: Plan, now: Reading) -> Plan:
         """Cut a plan finer where a reading says that memory is short."""
-        allowed = allowed_now(plan, self._first, now)
-        smaller = relieved(plan, now.used_nbytes, allowed)
+        self.allowed = allowed_now(plan, self._first, now)
+        smaller = relieved(plan, now.used_nbytes, self.allowed)
         if smaller is not plan:
-            _log(plan, smaller, now, allowed)
+            _log(plan, smaller, now, self.allowed)
         return smaller
 
 

@@ -42,11 +42,13 @@ class Progress:
     counts_total: int
     """Counts in all."""
     nbytes: int
-    """Bytes written."""
+    """Bytes of counts, encoded where they are: written, those of an earlier run included."""
     seconds: float
     """Time since the start."""
     counts_before: int = 0
     """Of the counts written, those that an earlier run has left."""
+    allowed_nbytes: int | None = None
+    """Memory that the run may hold, by the latest reading of the limits; None: it does not look."""
 
 
 def sample(
@@ -160,7 +162,7 @@ def _stream_slabs(
         Why it has stopped before the end; None: everything is written.
     """
     watch, there = Watch(), writing.coverage()
-    plan = watch.begin(plan)
+    plan, reporter.allowed = watch.begin(plan), watch.allowed
     s, n, slowest, stopped = 0, 0, 0.0, None
     with _writer_thread(writing) as writer:
         flight = Flight(plan, writing, writer, reporter.written)
@@ -173,7 +175,7 @@ def _stream_slabs(
                     if stopped is None:
                         slowest = max(slowest, flight.fill(minibatch, piece))
                 s, n = slab.end(plan.shape[1])
-                plan = watch.relieve(plan)
+                plan, reporter.allowed = watch.relieve(plan), watch.allowed
             del minibatch  # before the next one is read, so that there is one at a time
             if flight.plan is not plan:
                 flight.drain()
@@ -202,18 +204,23 @@ class _Reporter:
         self._plan = plan
         self._progress = progress
         self._way_on = way_on
+        self.allowed = plan.allowed_nbytes
+        """Bytes of memory."""
         self._done = self._before = sum(self._ncounts(line.slab) for line in writing.lines)
+        self._landed = sum(run.nbytes for line in writing.lines for run in line.runs)
+        if plan.chunking is None:
+            self._landed = self._done * np.dtype(plan.dtype).itemsize
         self._start = time.monotonic()
         if self._done:
             logger.info("continuing: %s", self.describe())
 
-    def written(self, slab: Slab) -> None:
-        """Take note of a slab."""
+    def written(self, slab: Slab, nbytes: int) -> None:
+        """Take note of a slab, and of its bytes as written."""
         self._done += self._ncounts(slab)
+        self._landed += nbytes
         if self._progress is not None:
-            nbytes = self._done * np.dtype(self._plan.dtype).itemsize
-            seconds = time.monotonic() - self._start
-            self._progress(Progress(self._done, self._plan.ncounts, nbytes, seconds, self._before))
+            seconds, total = time.monotonic() - self._start, self._plan.ncounts
+            self._progress(Progress(self._done, total, self._landed, seconds, self._before, self.allowed))
 
     def describe(self) -> str:
         """Say how far the run has come, and how it is continued."""

@@ -14,6 +14,7 @@ from streamsample.budget import Budget
 from streamsample.cli.progress import Bar, LineHandler, describe_run, write_line
 from streamsample.memory_model import ParameterFacts
 from streamsample.planner import decide
+from streamsample.run import Progress
 from streamsample.target import TargetFacts
 from streamsample.units import GIB
 
@@ -91,11 +92,15 @@ def test_a_runs_lines_tell_samples_rates_and_memory(
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     plan = decide(ParameterFacts(40, 1000, 500, 1), Budget(10 * GIB, 2), TargetFacts("counts.h5", ".h5"))
-    with Bar("counts.h5", describe=describe_run(plan)) as bar:
+    event: Progress | None = None
+    with Bar("counts.h5", describe=describe_run(plan, lambda: event)) as bar:
         for sample in range(1, 41):
-            now = 10.0 * sample
-            bar.update(sample * 500_000, plan.ncounts)
-    first = capsys.readouterr().err.splitlines()[0]
-    start = "counts.h5: 3.0 M of 20.0 M counts (15%), 6 of 40 samples, 50.0 k counts/s, 97.7 KiB/s, memory "
+            now, done = 10.0 * sample, sample * 500_000
+            # An eighth of a byte a count, and from the tenth sample on less memory than was planned.
+            event = Progress(done, plan.ncounts, done // 8, now, allowed_nbytes=(7 if sample < 10 else 3) * GIB)
+            bar.update(done, plan.ncounts)
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    start = "counts.h5: 3.0 M of 20.0 M counts (15%), 6 of 40 samples, 50.0 k counts/s, 6.1 KiB/s, memory "
     assert first.startswith(start)
     assert first.endswith(" of 7.0 GiB, 5 min 40 s left")
+    assert " of 3.0 GiB, " in second

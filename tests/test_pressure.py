@@ -21,7 +21,7 @@ from streamsample.memory_model import ParameterFacts, Quantity
 from streamsample.planner import decide
 from streamsample.posterior import Posterior
 from streamsample.pressure import Reading, Watch, allowed_now, read_memory, relieved
-from streamsample.run import sample
+from streamsample.run import Progress, sample
 from streamsample.sizing import Plan
 from streamsample.target import TargetFacts
 from streamsample.units import GIB, MIB
@@ -168,7 +168,9 @@ def test_no_limit_at_all_is_no_reason_to_stop(tmp_path: Path) -> None:
     assert read_memory({}, tmp_path).limit_nbytes > 2**60
 
 
-def shrinking_run(path: Path, plan: Plan, readings: list[Reading], monkeypatch: pytest.MonkeyPatch) -> FakeStream:
+def shrinking_run(
+    path: Path, plan: Plan, readings: list[Reading], monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> FakeStream:
     """A run that sees one reading after another, and the last one from then on."""
 
     def read() -> Reading:
@@ -176,7 +178,7 @@ def shrinking_run(path: Path, plan: Plan, readings: list[Reading], monkeypatch: 
 
     monkeypatch.setattr(run_module, "Watch", lambda: Watch(read, interval_seconds=0.0))
     stream = FakeStream(fake_posterior(plan.shape), seed=5)
-    sample(stream, path, plan=plan)  # type: ignore[arg-type]
+    sample(stream, path, plan=plan, **options)  # type: ignore[arg-type]
     return stream
 
 
@@ -208,10 +210,12 @@ def test_limit_that_falls_between_plan_and_run_is_noticed_before_the_first_slab(
 ) -> None:
     plan = plan_for(SHAPE)
     plan = replace(plan, minibatch=3, slab_samples=1, slab_cells=16, limit_nbytes=2 * plan.allowed_nbytes)
-    stream = shrinking_run(tmp_path / "counts.npy", plan, [reading(1)], monkeypatch)
+    events: list[Progress] = []
+    stream = shrinking_run(tmp_path / "counts.npy", plan, [reading(1000)], monkeypatch, progress=events.append)
     assert stream.fills[0] == (0, 1, 0, 4)
+    assert {event.allowed_nbytes for event in events} == {700}, "of 700 bytes, not of what was planned"
     (record,) = caplog.records
-    assert "(a group: 1 B); from here on slabs of" in record.getMessage()
+    assert "(a group: 1000 B); from here on slabs of" in record.getMessage()
 
 
 def test_memory_that_the_process_takes_elsewhere_counts(

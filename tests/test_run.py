@@ -117,6 +117,25 @@ def test_progress_ends_at_the_total(tmp_path: Path, stream: FakeStream) -> None:
     assert done == sorted(set(done))
     assert events[-1].counts_done == events[-1].counts_total == np.prod(SHAPE)
     assert events[-1].nbytes == 2 * np.prod(SHAPE)
+    assert {event.allowed_nbytes for event in events} == {FINE.allowed_nbytes}
+
+
+@pytest.mark.parametrize("end", [end for end in ENDS if end.endswith(".h5")])
+def test_bytes_of_progress_are_those_that_were_written(end: str, tmp_path: Path, stream: FakeStream) -> None:
+    path, events, stopper = tmp_path / f"counts{end}", [], Stopper({"SLURM_JOB_END_TIME": "1000"}, clock=lambda: now[0])
+    now = [0.0]
+
+    def note(event: Progress) -> None:
+        events.append(event)
+        now[0] += 100.0
+
+    with pytest.raises(Interrupted):
+        run(stream, path, stopper=stopper, progress=note)
+    before = len(events)
+    run(stream, path, resume=True, progress=note)
+    assert 0 < events[before].counts_before < events[-1].counts_done
+    with h5py.File(path, "r") as file:
+        assert events[-1].nbytes == file["counts"].id.get_storage_size()
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from streamsample.planner import Plan
+    from streamsample.run import Progress as Event
 
 logger = logging.getLogger("streamsample")
 
@@ -80,19 +81,30 @@ class Bar:
         return f"{format_count(speed)} {self.unit}/s" if speed else ""
 
 
-def describe_run(plan: Plan) -> Describe:
-    """Make the words beside a run's bar: samples, counts and bytes a second, memory used and allowed."""
+def describe_run(plan: Plan, latest: Callable[[], Event | None]) -> Describe:
+    """Make the words beside a run's bar: samples, counts and bytes a second, memory used and allowed.
+
+    Parameters
+    ----------
+    plan
+        Of the run.
+    latest
+        Its latest event: bytes are counted as they were written, and less may be allowed than was planned.
+    """
     from streamsample.budget import process_nbytes
 
     nsamples = plan.shape[0]
-    itemsize, of_sample = plan.output_nbytes // plan.ncounts, plan.ncounts // nsamples
+    of_sample = plan.ncounts // nsamples
 
     def describe(done: float, speed: float) -> str:
+        event = latest()
         parts = [f"{done // of_sample:,.0f} of {nsamples:,} samples"]
         if speed:
-            parts += [f"{format_count(speed)} counts/s", f"{format_bytes(speed * itemsize)}/s"]
-        used, allowed = format_bytes(process_nbytes()), format_bytes(plan.allowed_nbytes)
-        return ", ".join([*parts, f"memory {used} of {allowed}"])
+            parts += [f"{format_count(speed)} counts/s"]
+        if speed and event is not None:
+            parts += [f"{format_bytes(speed * event.nbytes / event.counts_done)}/s"]
+        allowed = plan.allowed_nbytes if event is None or event.allowed_nbytes is None else event.allowed_nbytes
+        return ", ".join([*parts, f"memory {format_bytes(process_nbytes())} of {format_bytes(allowed)}"])
 
     return describe
 

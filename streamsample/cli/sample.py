@@ -116,7 +116,7 @@ def write(stream: CountStream, output: Path, plan: Plan, **options: Any) -> None
     from streamsample.run import Progress, sample
 
     last: Progress | None = None
-    with Bar(output.name, describe=describe_run(plan)) as bar:
+    with Bar(output.name, describe=describe_run(plan, lambda: last)) as bar:
 
         def show(event: Progress) -> None:
             nonlocal last

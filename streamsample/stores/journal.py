@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from streamsample.errors import StoreError
 from streamsample.geometry import Slab
 from streamsample.stores.checksums import checksum
@@ -41,6 +43,11 @@ class Run(NamedTuple):
     """First byte of the first chunk."""
     sizes: bytes
     """Length of each chunk as encoded, as little-endian uint32, in C order of the grid of chunks."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all of them, encoded."""
+        return int(np.frombuffer(self.sizes, "<u4").sum(dtype=np.int64))
 
     def to_json(self) -> list[Any]:
         """Return plain JSON types; the lengths in Base64."""

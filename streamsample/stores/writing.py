@@ -56,10 +56,10 @@ class Writing:
         """Say how far behind the beginning of a block a slab should lie in memory; see `Landing.phase`."""
         return self._landing.phase(slab)
 
-    def write(self, slab: Slab, counts: CountArray) -> None:
-        """Write one slab (s, n, t), and make it safe now or soon; raises `DiskRefused`.
+    def write(self, slab: Slab, counts: CountArray) -> int:
+        """Write one slab (s, n, t), and make it safe now or soon; return its bytes as written.
 
-        Whose output it is is asked before anything is written: encoded chunks go to the end of a file, which another
+        Raises `DiskRefused` where the disk does not take it. Whose output it is is asked before anything is written: encoded chunks go to the end of a file, which another
         run that has taken over may be writing, too.
         """
         with self._busy:
@@ -69,6 +69,7 @@ class Writing:
             self._pending.append(Line(slab, checksums, runs))
             if time.monotonic() - self._last >= COMMIT_SECONDS:
                 self._flush()
+        return sum(run.nbytes for run in runs) if runs else counts.nbytes
 
     def flush(self) -> None:
         """Put all slabs written so far on the disk, and then into the journal."""
