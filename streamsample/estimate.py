@@ -114,7 +114,8 @@ def estimate_predictive_memory(
     safety_factor
         Fraction of the budget to plan with; 0.7 for a dedicated allocation and 0.35 for a shared node if not given.
     budget
-        Detected if not given. Without psutil it is not, and the answer is ``(50, False)``.
+        Detected if not given. Without psutil only one that is stated by hand counts, else the answer is
+        ``(50, False)``.
 
     Returns
     -------
@@ -153,10 +154,9 @@ def predictive_estimate(
     needs = (nsamples, (N * T + N) * _FLOAT32, (C * T + 3 * T) * _FLOAT32, N * T * _FLOAT32)
     if minibatch_size is not None:
         return PredictiveEstimate(*needs, minibatch_size, True, "user")
-    if budget is None:
-        if load_psutil() is None:
-            return PredictiveEstimate(*needs, _BLIND_MINIBATCH, False, "no psutil")
-        budget = Budget.detect()
+    if (budget is None or budget.detected) and load_psutil() is None:
+        return PredictiveEstimate(*needs, _BLIND_MINIBATCH, False, "no psutil")
+    budget = Budget.detect() if budget is None else budget
     room = _room(*needs[1:], budget, safety_factor)
     minibatch = None if room.fitting >= nsamples else min(_MAX_MINIBATCH, room.fitting)
     return PredictiveEstimate(*needs, minibatch, room.parallel_nbytes <= room.allowed_nbytes, "computed", room)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamsample.budget import Budget
+from streamsample.budget import Budget, Statement
 from streamsample.errors import BudgetError, PlanError
 from streamsample.estimate import estimate_predictive_memory, predictive_estimate
 from streamsample.units import GIB, MIB
@@ -108,6 +108,8 @@ def test_without_psutil_only_a_given_budget_counts(monkeypatch: pytest.MonkeyPat
     assert estimate_predictive_memory(N, T, C, S) == (50, False)
     assert estimate_predictive_memory(N, T, C, S, minibatch_size=7) == (7, True)
     assert estimate_predictive_memory(N, T, C, S, budget=NODE) == (100, True)
+    detected = replace(NODE, sources=(Statement("/proc/meminfo", "", NODE.nbytes),), tightest="/proc/meminfo")
+    assert estimate_predictive_memory(N, T, C, S, budget=detected) == (50, False)
 
 
 def test_a_budget_that_is_not_given_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:

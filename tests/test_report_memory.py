@@ -101,6 +101,13 @@ def test_the_control_group_of_a_slurm_job_is_the_slurm_allocation() -> None:
     assert safety.endswith("(dedicated SLURM allocation)")
 
 
+def test_an_allocation_is_told_in_the_words_of_the_variable_where_the_controller_agrees() -> None:
+    asked = Statement("scontrol show job", "508800 MB", SLURM.nbytes, kind="scheduler")
+    more = replace(SLURM, says="64 CPUs x 7950 MB")  # later in the alphabet
+    budget = replace(NODE, sources=(more, asked, HOST))
+    assert lines_of(budget)[0] == "[MEMORY] SLURM allocation: 64 CPUs x 7950 MB = 496.9 GiB"
+
+
 def test_parallel_that_does_not_fit() -> None:
     lines = lines_of(Budget(75 * GIB, 32), safety_factor=1)
     assert "[MEMORY] Parallel execution would need 75.1 GiB; using parallel=False" in lines

@@ -63,7 +63,7 @@ def predictive_lines(N: int, T: int, C: int, nsamples: int, budget: Budget | Non
     N, T, C, nsamples
         Cells, features, groups and samples.
     budget
-        What this process may use; detected if not given and psutil is there to look.
+        What this process may use; detected if not given. What is detected counts only where psutil is there to look.
     **options
         Passed on to `streamsample.estimate.predictive_estimate`.
     """
@@ -108,7 +108,8 @@ def _limit_lines(budget: Budget) -> list[str]:
     tightest = next((statement for statement in budget.sources if statement.name == budget.tightest), None)
     host = next((statement for statement in budget.sources if statement.name in _PHYSICAL), None)
     slurm = [] if budget.overridden else [(s.nbytes or 0, s.says) for s in budget.sources if _is_slurm(s)]
-    lines = [f"[MEMORY] SLURM allocation: {says} = {_gib(nbytes)}" for nbytes, says in sorted(slurm)[:1]]
+    smallest = sorted(slurm, key=lambda stated: stated[0])[:1]  # the variable's own words, where scontrol agrees
+    lines = [f"[MEMORY] SLURM allocation: {says} = {_gib(nbytes)}" for nbytes, says in smallest]
     if tightest is not None and _is_slurm(tightest):
         lines.append(f"[MEMORY] Using SLURM allocation limit: {_gib(budget.nbytes)}")
     elif _SLURM_GROUP.search(budget.tightest):
