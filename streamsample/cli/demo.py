@@ -46,6 +46,8 @@ def demo(out: Out = Path("streamsample-demo"), samples: Samples = 1000, memory: 
     """
     _announce(out, samples)
     _claim(out)
+    from streamsample.fit import plan  # noqa: F401 (torch's libraries count against RLIMIT_AS)
+
     budget = detect_budget(memory)
     with as_file(files("streamsample") / "data" / DATA) as data:
         posterior = _fit(data, out / "posterior.h5", samples, budget)

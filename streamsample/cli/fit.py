@@ -75,7 +75,7 @@ def fit(
       streamsample fit counts.h5ad -o posterior.h5 --group-key bio_rep --where 'target == "non-targeting"'
     """
     check_output(output, overwrite, suffixes=(".h5",), inputs=(counts,))
-    from streamsample.fit import TechnicalModel
+    from streamsample.fit import TechnicalModel, plan  # noqa: F401 (torch's libraries count against RLIMIT_AS)
 
     budget = detect_budget(memory)
     model = TechnicalModel.from_anndata(counts, group_key=group_key, reference=reference, where=where, layer=layer)

@@ -59,8 +59,8 @@ class Writing:
     def write(self, slab: Slab, counts: CountArray) -> int:
         """Write one slab (s, n, t), and make it safe now or soon; return its bytes as written.
 
-        Raises `DiskRefused` where the disk does not take it. Whose output it is is asked before anything is written: encoded chunks go to the end of a file, which another
-        run that has taken over may be writing, too.
+        Raises `DiskRefused` where the disk does not take it. Whose output it is is asked before anything is written:
+        encoded chunks go to the end of a file, which another run that has taken over may be writing, too.
         """
         with self._busy:
             self._check_now()
