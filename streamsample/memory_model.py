@@ -44,7 +44,7 @@ BLOCK = 512
 """Features that a thread has in work (`kernels.slab`, which is not imported for as long as nothing is computed)."""
 _TABLE_NBYTES = 2 * 4 * 4 * BLOCK  # of one edge of a bin: two bounds of four levels, uint32
 _WAITING_NBYTES = 7 * 8 * 3080 + 8 * 8 * 1032  # doubtful counts that a thread collects, and sums for them in its lanes
-_ROUTES_NBYTES = 1600 * 1024  # a table of F and guides into it (`kernels.columns`), or coefficients (`kernels.gamma`)
+_ROUTES_NBYTES = 1600 * 1024  # a table of F and guides into it (`kernels.column_tables`)
 _RECORDS_NBYTES = PENDING * (3 * 8 + 2)  # a unit's room for undecided counts, and the mask that picks those used
 
 _ENCODED_AT_MOST = 1.25  # share of the size that compressed counts are expected to have, as it is an estimate

@@ -17,7 +17,7 @@ from streamsample.chunking import Storage
 from streamsample.errors import BudgetError, PlanError, StoreError
 from streamsample.expectation import ASSUMED
 from streamsample.geometry import Selection
-from streamsample.kernels import columns, dense, gamma, slab, waiting
+from streamsample.kernels import column_tables, columns, dense, gamma, slab, waiting
 from streamsample.memory_model import ParameterFacts
 from streamsample.planner import LARGEST_SLAB_NBYTES, SLAB_CELLS, SLAB_NBYTES, decide, plan
 from streamsample.sizing import LAST_NBYTES, Plan
@@ -110,11 +110,11 @@ def test_slab_is_large_enough_where_memory_is_plenty() -> None:
 
 def test_model_counts_the_kernels_own_blocks() -> None:
     assert memory_model.BLOCK == slab.BLOCK
-    assert memory_model._WAITING_NBYTES == (2 + 4 + dense.ROWS) * 8 * waiting.WAITING
-    guides = 2 * (columns.MOST_ROWS // columns.ROWS_A_GUIDE + 1) * (columns.BUCKETS + 1)
-    table = 1.5 * columns.TABLE + guides + 2 * columns.MOST_ROWS + (columns.SCRATCH + 4) * columns.LANES
-    expansion = (gamma.ROWS + gamma.POWERS + gamma.SCRATCH + 4) * slab.BLOCK
-    assert 0.8 * memory_model._ROUTES_NBYTES < 8 * max(table, expansion) < memory_model._ROUTES_NBYTES
+    assert memory_model._WAITING_NBYTES == 7 * 8 * waiting.CAPACITY + 8 * dense.ROWS * dense.STRIDE
+    of = column_tables
+    guides = 2 * (of.MOST_ROWS // of.ROWS_A_GUIDE + 1) * (of.BUCKETS + 1)
+    table = 1.5 * of.TABLE + guides + 2 * of.MOST_ROWS + (columns.SCRATCH + 4) * columns.LANES
+    assert 0.8 * memory_model._ROUTES_NBYTES < 8 * max(table, gamma.SIZE) < memory_model._ROUTES_NBYTES
 
 
 def test_slabs_of_a_sample_are_about_alike() -> None:

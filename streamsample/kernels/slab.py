@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from streamsample.kernels.blocks import block_of, part_of
-from streamsample.kernels.columns import fill_column, table_shape, tabulate
+from streamsample.kernels.column_tables import table_shape, tabulate
+from streamsample.kernels.columns import fill_column
 from streamsample.kernels.gamma import LANES, SECOND, fill_gamma, fit_of, suits
 from streamsample.kernels.gamma_fit import LEAST_PHI
 from streamsample.kernels.jit import announce_compilation, kernel

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 
-from streamsample.kernels import columns
-from streamsample.kernels.columns import expand, fill_table, fourth_derivative, table_shape
+from streamsample.kernels import column_tables
+from streamsample.kernels.column_tables import fill_table, fourth_derivative, table_shape
+from streamsample.kernels.columns import expand
 from streamsample.kernels.negbin import POISSON_PHI
 from tests.golden import make_grid
 from tests.kernels.referee import cdf
@@ -64,7 +65,7 @@ def table_of(low: float, high: float, phi: float, ncells: int = 4096) -> tuple[f
 def bound_of(distance: float, phi: float, terms: int) -> float:
     """What `fill_column` takes for the largest error."""
     rest = fourth_derivative(min(phi, float(terms))) * (0.5 * distance) ** 4 / 24
-    return float(1.001 * rest + columns.ROUNDING)
+    return float(1.001 * rest + column_tables.ROUNDING)
 
 
 def cases() -> list[tuple[float, float, float]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.workloads import WORKLOADS
 from streamsample.errors import CountOverflow
-from streamsample.kernels.columns import LEAST_CELLS
+from streamsample.kernels.column_tables import LEAST_CELLS
 from streamsample.kernels.slab import BLOCK, BRACKETS, COLUMN, GAMMA, SKEWED, choose_routes
 from streamsample.posterior import Posterior
 from streamsample.slab_work import draws
