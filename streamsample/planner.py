@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple
-
-import numpy as np
 
 from streamsample.budget import Budget
 from streamsample.budget.host import process_nbytes
 from streamsample.chunking import Chunking, Purpose, Storage
+from streamsample.cutting import Work
 from streamsample.errors import BudgetError, PlanError
 from streamsample.expectation import CountFacts
 from streamsample.geometry import QUAD
-from streamsample.memory_model import (
-    ALL_LIBRARIES_NBYTES,
-    ParameterFacts,
-    Quantity,
-    completed,
-    fixed_quantities,
-    libraries_nbytes,
-    working_quantities,
-)
+from streamsample.memory_model import ALL_LIBRARIES_NBYTES, ParameterFacts, libraries_nbytes
 from streamsample.overflow import DTYPES, narrowest_dtype
+from streamsample.refusal import refusal
 from streamsample.sizing import Plan
 from streamsample.stream import CountStream
 from streamsample.target import TargetFacts
@@ -33,31 +22,7 @@ from streamsample.units import MIB, format_bytes, format_count
 
 __all__ = ["Plan", "decide", "plan"]
 
-SLAB_NBYTES = 32 * MIB
-"""A slab worth computing at once: with 299 features, 5 MiB are as fast as 65."""
-SLAB_CELLS = 4096
-"""Cells worth computing at once, as the kernel's tables serve them all (28,868 features on 2 cores, M counts/s:
-128 cells 25, 576: 74, 1,152: 149, 2,304: 183, 4,608: 192, 8,192: 193)."""
-LARGEST_SLAB_NBYTES = 512 * MIB
-"""Where so many cells would be more than this, progress would come in lumps."""
-MINIBATCH_NBYTES = 64 * MIB
-"""Parameters worth reading at once: reading is short beside computing, so more gains nothing."""
-
 _DEFAULT_BASELINE = 64 * MIB  # Python, NumPy and an open posterior
-
-
-_Chunker = Callable[[int], Chunking | None]
-"""Chooses chunks for slabs of so many cells at most."""
-
-
-class _Cut(NamedTuple):
-    """How the axes are cut, and what that takes."""
-
-    minibatch: int
-    slab_samples: int
-    slab_cells: int
-    quantities: tuple[Quantity, ...]
-    chunking: Chunking | None
 
 
 def decide(
@@ -117,9 +82,20 @@ def decide(
     given = None if minibatch_size is None else min(_positive(minibatch_size, "minibatch_size"), facts.nsamples)
     allowed = budget.allowed(safety_factor)
     where = f"({budget.tightest}, safety {budget.safety_factor(safety_factor):g})"
-    fixed = fixed_quantities(facts, baseline, libraries, workers, target.medium)
-    chunker = partial(_chunking, storage or Storage(), target.suffix, facts, budget.nbytes // 4)
-    cut = _coarsest(facts, fixed, workers, given, allowed, where, chunker, target.medium)
+    work = Work(
+        facts,
+        threads=workers,
+        minibatch=given,
+        baseline=baseline,
+        libraries=libraries,
+        suffix=target.suffix,
+        medium=target.medium,
+        storage=storage or Storage(),
+        shard_nbytes=budget.nbytes // 4,
+    )
+    cut = work.coarsest(allowed)
+    if cut is None:
+        raise BudgetError(refusal(work, allowed, where))
     made = Plan(
         shape=facts.shape,
         minibatch=cut.minibatch,
@@ -127,7 +103,7 @@ def decide(
         slab_cells=cut.slab_cells,
         dtype=facts.dtype,
         threads=workers,
-        quantities=completed(fixed + cut.quantities),
+        quantities=cut.quantities,
         allowed_nbytes=allowed,
         safety_factor=budget.safety_factor(safety_factor),
         limit_nbytes=budget.nbytes if budget.detected else None,
@@ -211,12 +187,6 @@ def plan(
     )
 
 
-def _chunking(storage: Storage, suffix: str, facts: ParameterFacts, shard: int, most_cells: int) -> Chunking | None:
-    """Choose chunks for slabs of so many cells at most."""
-    cells, expected = max(QUAD, most_cells // QUAD * QUAD), facts.counts.encoded_nbytes
-    return storage.chunking(suffix, facts.shape, np.dtype(facts.dtype).itemsize, cells, shard, expected)
-
-
 def _with_dtype(facts: ParameterFacts, dtype: str) -> ParameterFacts:
     """Put the type that the user asked for into the facts."""
     if dtype == "auto":
@@ -231,78 +201,3 @@ def _positive(number: int, name: str) -> int:
     if number < 1:
         raise PlanError(f"{name} is {number}; it must be at least 1")
     return number
-
-
-def _coarsest(
-    facts: ParameterFacts,
-    fixed: tuple[Quantity, ...],
-    workers: int,
-    given: int | None,
-    allowed: int,
-    where: str,
-    chunker: _Chunker,
-    medium: str,
-) -> _Cut:
-    """Take the largest slab, and then the largest minibatch, that fit; or refuse with the least that is needed."""
-    cuts = sorted(
-        _cuts(facts, workers, given, chunker, medium),
-        key=lambda cut: (cut.slab_samples * cut.slab_cells, cut.minibatch),
-        reverse=True,
-    )
-    for cut in cuts:
-        if _peak(fixed + cut.quantities) <= allowed:
-            return cut
-    least = min((fixed + cut.quantities for cut in cuts), key=_peak)
-    what, way_out = ("one slab", "") if given is None else (f"a minibatch of {given}", ", or a smaller minibatch")
-    process = sum(quantity.nbytes for quantity in fixed[:2])  # what it holds now, and libraries still to be loaded
-    held, elsewhere = f"{format_bytes(process)} process and libraries", ""
-    for output in (quantity for quantity in least if quantity.name == "output"):
-        held += f", {format_bytes(output.nbytes)} the output, as its file system is memory"
-        elsewhere = "write to a disk, or "
-    raise BudgetError(
-        f"{what} needs at least {format_bytes(_peak(least))} (of which {held}) but "
-        f"{format_bytes(allowed)} are allowed {where}; {elsewhere}give --memory, or fewer threads{way_out}"
-    )
-
-
-def _peak(quantities: tuple[Quantity, ...]) -> int:
-    """Forecast of what they come to, with what is kept beside them."""
-    return sum(quantity.nbytes for quantity in completed(quantities))
-
-
-def _cuts(facts: ParameterFacts, workers: int, given: int | None, chunker: _Chunker, medium: str) -> Iterator[_Cut]:
-    """All cuts worth trying: slabs that are halved again and again, each with minibatches halved likewise."""
-    row = facts.nfeatures * np.dtype(facts.dtype).itemsize
-    plane = facts.ncells * row
-    worth = min(max(SLAB_NBYTES, min(facts.ncells, SLAB_CELLS) * row), LARGEST_SLAB_NBYTES)
-    for parameters in _halvings(MINIBATCH_NBYTES, facts.sample_nbytes):
-        minibatch = given or _even(facts.nsamples, parameters // facts.sample_nbytes)
-        for slab in _halvings(worth, QUAD * row):
-            slab_samples = _even(minibatch, slab // plane)
-            chunking = chunker(slab // row)
-            unit = QUAD if chunking is None else chunking.chunks[1]
-            slab_cells = facts.ncells if plane <= slab else min(facts.ncells, _even(facts.ncells, slab // row, unit))
-            nslabs = _pieces(facts.nsamples, minibatch) * _pieces(minibatch, slab_samples)
-            nslabs *= _pieces(facts.ncells, slab_cells)
-            slab_of = slab_samples, slab_cells
-            quantities = working_quantities(facts, workers, minibatch, slab_of, nslabs, chunking, medium)
-            yield _Cut(minibatch, slab_samples, slab_cells, quantities, chunking)
-
-
-def _halvings(first: int, least: int) -> Iterator[int]:
-    """Halve a number until it is at most `least`."""
-    yield first
-    while first > least:
-        first //= 2
-        yield first
-
-
-def _even(size: int, most: int, unit: int = 1) -> int:
-    """Length of pieces that are about alike: at most `most`, but at least one unit, and a multiple of it."""
-    pieces = _pieces(size, max(unit, most // unit * unit))
-    return _pieces(size, pieces * unit) * unit
-
-
-def _pieces(size: int, length: int) -> int:
-    """Pieces of a length that something is cut into, the last one perhaps shorter."""
-    return -(-size // length)

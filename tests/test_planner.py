@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 from streamsample import memory_model
 from streamsample.budget import Budget
 from streamsample.chunking import Storage
+from streamsample.cutting import LARGEST_SLAB_NBYTES, SLAB_CELLS, SLAB_NBYTES
 from streamsample.errors import BudgetError, PlanError, StoreError
 from streamsample.expectation import ASSUMED
 from streamsample.geometry import Selection
 from streamsample.kernels import column_tables, columns, dense, gamma, slab, waiting
 from streamsample.memory_model import ParameterFacts
-from streamsample.planner import LARGEST_SLAB_NBYTES, SLAB_CELLS, SLAB_NBYTES, decide, plan
+from streamsample.planner import decide, plan
 from streamsample.sizing import LAST_NBYTES, Plan
 from streamsample.target import TargetFacts
 from streamsample.units import GIB, MIB, TIB
@@ -145,13 +147,60 @@ def test_budget_too_small_for_one_slab_is_one_line_with_the_numbers() -> None:
     text = str(error.value)
     assert text.startswith("one slab needs at least 2")
     assert "140.0 MiB are allowed (SLURM_MEM_PER_NODE, safety 0.7)" in text
-    assert text.endswith("give --memory, or fewer threads")
+    assert text.endswith("give --memory: not even one feature, nor one sample, would fit")
     assert "\n" not in text
 
 
-def test_minibatch_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(BudgetError, match=r"a minibatch of 1000 needs .* a smaller minibatch"):
-        made(WORKED_EXAMPLE, GIB, minibatch_size=1000)
+def way_out(facts: ParameterFacts, nbytes: int, **options: object) -> list[str]:
+    """What a refusal says would fit, beside more memory."""
+    with pytest.raises(BudgetError, match=r" are allowed \(given, safety 0\.7\); ") as error:
+        made(facts, nbytes, **options)
+    text = str(error.value)
+    assert "\n" not in text
+    return text.partition("give --memory, or ")[2].split()
+
+
+def test_refusal_says_which_minibatch_would_fit() -> None:
+    option, size = way_out(WORKED_EXAMPLE, GIB, minibatch_size=1000)
+    assert option == "--minibatch-size"
+    assert made(WORKED_EXAMPLE, GIB, minibatch_size=int(size)).minibatch == int(size)
+    assert way_out(WORKED_EXAMPLE, GIB, minibatch_size=int(size) + 1) == [option, size]
+
+
+def test_refusal_says_how_many_threads_would_fit() -> None:
+    option, threads = way_out(WORKED_EXAMPLE, GIB, threads=500)
+    assert option == "--threads"
+    assert made(WORKED_EXAMPLE, GIB, threads=int(threads)).threads == int(threads)
+    assert way_out(WORKED_EXAMPLE, GIB, threads=int(threads) + 1) == [option, threads]
+    given = way_out(WORKED_EXAMPLE, GIB, threads=500, minibatch_size=1000)
+    assert given == [option, threads, "and", "--minibatch-size", "1"]
+    assert made(WORKED_EXAMPLE, GIB, threads=int(threads), minibatch_size=1)
+
+
+def test_refusal_says_how_many_features_would_fit() -> None:
+    wide = replace(DEMO, nfeatures=10**7, whole=True)
+    option, features, *rest = way_out(wide, 2 * GIB)
+    assert (option, rest) == ("--features", ["with", "--threads", "1"])
+    nfeatures = int(features.removeprefix("0:"))
+    part = replace(wide, nfeatures=nfeatures, stored_features=10**7, whole=False)
+    assert made(part, 2 * GIB, threads=1)
+    assert way_out(replace(part, nfeatures=nfeatures + 1), 2 * GIB, threads=1) == [option, features]
+
+
+def test_refusal_says_how_many_samples_would_fit_where_the_output_is_memory() -> None:
+    target = replace(TARGET, filesystem="tmpfs")
+    few = replace(DEMO, nfeatures=1, nsamples=10**6)  # 2.2 GiB
+    with pytest.raises(BudgetError, match=r"; write to a disk, or give --memory, or --samples 0:\d+ ") as error:
+        decide(few, Budget(GIB, 4), target, libraries=100 * MIB)
+    nsamples = int(re.findall(r"--samples 0:(\d+) with --threads 1$", str(error.value))[0])
+    for more, fits in ((0, True), (1, False)):
+        asked = replace(few, nsamples=nsamples + more)
+        try:
+            decide(asked, Budget(GIB, 4), target, libraries=100 * MIB, threads=1)
+        except BudgetError:
+            assert not fits
+        else:
+            assert fits
 
 
 def test_disk_too_small_is_refused_with_the_numbers() -> None:
