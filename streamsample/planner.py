@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 
 from streamsample.budget import Budget
@@ -91,7 +92,7 @@ def decide(
         suffix=target.suffix,
         medium=target.medium,
         storage=storage or Storage(),
-        shard_nbytes=budget.nbytes // 4,
+        shard_nbytes=min(budget.nbytes // 4, target.file_limit_nbytes or sys.maxsize),
     )
     cut = work.coarsest(allowed)
     if cut is None:
@@ -111,6 +112,7 @@ def decide(
         posterior_nbytes=facts.posterior_nbytes,
         slab_unit=(1, QUAD) if cut.chunking is None else cut.chunking.unit,
         chunking=cut.chunking,
+        target=target,
         reasons={
             "minibatch": "as asked for" if given else "samples whose parameters are in memory at a time",
             "dtype": facts.dtype_reason,

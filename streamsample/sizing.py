@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from streamsample.memory_model import (
     slabs_quantity,
 )
 from streamsample.rates import SOURCE
+from streamsample.target import TargetFacts
 from streamsample.units import MIB, format_bytes, format_count, format_seconds
 
 LAST_NBYTES = 16 * MIB
@@ -67,6 +68,8 @@ class Plan:
     """What the counts are like."""
     posterior_nbytes: int = 0
     """Size of the parameters."""
+    target: TargetFacts | None = None
+    """Where the counts go, and the limits met there."""
 
     @property
     def peak_nbytes(self) -> int:
@@ -213,6 +216,7 @@ class Plan:
             "allowed_nbytes": self.allowed_nbytes,
             "output_nbytes": self.output_nbytes,
             "files": self.nfiles,
+            "target": None if self.target is None else asdict(self.target),
             "seconds": self.seconds,
             "ways": [way.to_json() for way in self.ways()],
             **self.layout,

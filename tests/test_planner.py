@@ -239,6 +239,25 @@ def test_explain_names_every_quantity_and_to_json_is_json() -> None:
     items = json.loads(json.dumps(found.to_json()))
     assert items["peak_nbytes"] == sum(items["memory"].values())
     assert (items["files"], len(items["ways"])) == (1, 4)
+    assert items["target"] == {
+        "path": "counts.h5",
+        "suffix": ".h5",
+        "filesystem": "ext4",
+        "free_nbytes": 4000 * TIB,
+        "free_files": None,
+        "file_limit_nbytes": None,
+    }
+
+
+@pytest.mark.parametrize("limit", [20 * MIB, GIB])
+def test_shards_keep_to_the_limit_of_a_file(limit: int) -> None:
+    target = replace(TARGET, suffix=".zarr", file_limit_nbytes=limit)
+    found = decide(replace(WORKED_EXAMPLE, nsamples=8), Budget(64 * GIB, 2), target, storage=Storage())
+    check_plan(found)
+    assert found.chunking is not None
+    assert found.counts.encoded_nbytes * found.ncounts / found.nfiles <= limit
+    assert found.chunking.shards is not None
+    assert np.prod(found.chunking.shards) * found.counts.encoded_nbytes <= limit
 
 
 def test_compressed_counts_are_refused_where_not_even_their_entropy_fits() -> None:
