@@ -21,8 +21,8 @@ LAYERS = """
     fit interop report
     stored virtual run flight verifier summary
     stores
-    stream counts minibatch slab_work twin _twin names bins planner cutting refusal sizing pressure compiled memory_model
-    overflow keeping expectation rates chunking target reach exact estimate
+    stream counts minibatch slab_work twin _twin names planner cutting refusal sizing pressure compiled memory_model
+    bins overflow keeping expectation rates chunking target reach exact estimate
     kernels
     posterior posterior_file posterior_saving posterior_parts lying digest agreement
     cells designs domain array_source parameters budget geometry stopping
