@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -52,16 +53,19 @@ def main(
     memory
         The budget in bytes; detected, like any user's, if not given.
     everything
-        Hold all counts in memory before they are written: what the plan is there to avoid.
+        Compute all counts in memory first, and hold them until a controller that looks once a second has seen it: what
+        the plan is there to avoid.
     """
     stream = ss.CountStream(make_posterior(shape, ngroups, mean, named), seed=0)
     budget = None if memory is None else Budget(memory, 2)
     plan = ss.plan(
         stream, path, budget=budget, threads=threads, minibatch_size=minibatch, dtype=dtype, compression=compression
     )
-    if everything:
-        plan = plan.recut(shape[0], shape[0], shape[1], 1)
     print(json.dumps(plan.to_json()), flush=True)
+    if everything:
+        held = np.empty(shape, dtype)
+        stream.load(0, shape[0]).fill(0, shape[0], 0, shape[1], held)
+        time.sleep(4)
 
     def tell(event: Progress) -> None:
         print(event.counts_done, flush=True)
