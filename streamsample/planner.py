@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import replace
@@ -183,7 +184,7 @@ def plan(
         threads=threads,
         dtype=dtype,
         baseline=process_nbytes(),
-        libraries=libraries_nbytes(facts.dtype if dtype == "auto" else dtype),
+        libraries=libraries_nbytes(facts.dtype if dtype == "auto" else dtype, math.prod(facts.shape)),
         check_room=check_room,
         storage=Storage(compression, optimize_for, kept),
     )

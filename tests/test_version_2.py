@@ -117,7 +117,7 @@ def test_the_command_line_takes_it_as_any_other(tmp_path: Path) -> None:
     assert facts["stream_version"] == 2
     assert "dose, age, β" in ran("info", tmp_path / "posterior.h5").stdout
     planned = ran("plan", tmp_path / "posterior.h5", "-o", tmp_path / "counts.npy", "--memory", "8G").stdout
-    assert "covariates of the cells" in planned
+    assert "covariates of the slabs' cells" in planned
     ran("sample", tmp_path / "posterior.h5", "-o", tmp_path / "counts.npy", "--seed", "3")
     np.testing.assert_array_equal(np.load(tmp_path / "counts.npy"), expected(3))
     assert json.loads(ran("info", tmp_path / "counts.npy", "--json").stdout)["stream_version"] == 2

@@ -26,7 +26,7 @@ from streamsample.stores.writing import Writing
 
 if "SLURM_RESTART_COUNT" not in os.environ:
     write = Writing.write
-    Writing.write = lambda *arguments: (time.sleep(0.2), write(*arguments))
+    Writing.write = lambda *arguments: time.sleep(0.2) or write(*arguments)
 main()
 """
 
