@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from streamsample.units import GIB, MIB
+from tests.formats import FORMATS
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux enforces these limits")
 
@@ -90,6 +91,62 @@ def test_a_file_larger_than_the_address_space_is_written_and_read(tmp_path: Path
     with h5py.File(path) as file:
         assert 0.005 < np.mean(file["counts"][7, ::50]) < 0.1
     path.unlink()  # the folders of the latest runs are kept
+
+
+# How far address space and data have grown in the end, and how far that was foreseen.
+GROWTH = """
+import sys
+from pathlib import Path
+import numpy as np
+import streamsample as ss
+from streamsample.budget import Budget, rlimits
+from streamsample.budget.host import status_bytes
+
+path, compression, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+rng = np.random.default_rng(0)
+mu, phi = rng.gamma(1.0, 0.02, (4, 4000)), rng.gamma(4.0, 1.0, (4, 4000)) + 0.5
+stream = ss.CountStream(ss.Posterior.from_arrays(mu, phi, n_cells=10000), seed=0)
+before, to_come = status_bytes(Path("/")), rlimits.space_to_come(threads)
+plan = ss.plan(stream, path, budget=Budget(2**31, threads), dtype="uint32", compression=compression)
+data = plan.peak_nbytes - plan.quantities[0].nbytes
+ss.sample(stream, path, plan=plan)
+after = status_bytes(Path("/"))
+print(after["VmPeak"] - before["VmSize"], to_come["RLIMIT_AS"] + data)
+print(after["VmData"] - before["VmData"], to_come["RLIMIT_DATA"] + data)
+"""
+
+
+@pytest.mark.parametrize(("suffix", "compression"), FORMATS)
+def test_space_that_a_run_takes_is_foreseen(suffix: str, compression: str, tmp_path: Path) -> None:
+    done = run(GROWTH, tmp_path / f"counts{suffix}", compression, 2)
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        grown, foreseen = (int(word) for word in line.split())
+        assert 0 < grown <= foreseen, line
+
+
+FINE_SHARDS = """
+import resource, sys
+import numpy as np
+import streamsample as ss
+
+rng = np.random.default_rng(0)
+mu, phi = rng.gamma(1.0, 0.76, (4, 4000)), rng.gamma(4.0, 1.0, (4, 4000)) + 0.5
+stream = ss.CountStream(ss.Posterior.from_arrays(mu, phi, n_cells=5000), seed=0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+plan = ss.plan(stream, sys.argv[1], dtype="uint32")
+ss.sample(stream, sys.argv[1], plan=plan)
+print(plan.nfiles)
+"""
+
+
+def test_shards_are_cut_so_that_a_file_limit_is_met(tmp_path: Path) -> None:
+    path = tmp_path / "counts.zarr"
+    done = run(FINE_SHARDS, path, 8 * MIB)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 1
+    sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+    assert sum(sizes) > 8 * MIB > max(sizes)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".h5"])
