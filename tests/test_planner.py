@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from streamsample import memory_model
 from streamsample.budget import Budget
-from streamsample.chunking import Storage
+from streamsample.chunking import ROW_NBYTES, Storage
 from streamsample.cutting import LARGEST_SLAB_NBYTES, SLAB_CELLS, SLAB_NBYTES
 from streamsample.errors import BudgetError, PlanError, StoreError
 from streamsample.expectation import ASSUMED
@@ -26,6 +27,7 @@ from streamsample.sizing import LAST_NBYTES, Plan
 from streamsample.target import TargetFacts
 from streamsample.units import GIB, MIB, TIB
 from tests.fake_stream import FakeStream, fake_posterior
+from tests.formats import FORMATS
 from tests.plan_invariants import check_plan
 
 TARGET = TargetFacts("counts.h5", ".h5", "ext4", 4000 * TIB)
@@ -45,49 +47,76 @@ def test_examples_keep_the_invariants(facts: ParameterFacts, nbytes: int, dtype:
     check_plan(made(small, nbytes, dtype=dtype))
 
 
+ANY_FACTS = st.builds(
+    ParameterFacts,
+    st.integers(1, 40),
+    st.integers(1, 3000),
+    st.integers(1, 30_000),
+    st.integers(1, 5),
+    st.sampled_from(["uint8", "uint16", "uint32"]),
+    names_nbytes=st.just(0) | st.integers(1, 64 * MIB),
+    whole=st.booleans(),
+    beyond=st.integers(0, 6),
+    design_nbytes=st.just(0) | st.integers(1, 64 * MIB),
+)
+ANY_STORAGE = [(suffix, Storage(compression, purpose)) for suffix, compression in FORMATS for purpose in ROW_NBYTES]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
-    facts=st.builds(
-        ParameterFacts,
-        st.integers(1, 40),
-        st.integers(1, 3000),
-        st.integers(1, 30_000),
-        st.integers(1, 5),
-        st.sampled_from(["uint8", "uint16", "uint32"]),
-    ),
+    facts=ANY_FACTS,
     nbytes=st.integers(200 * MIB, 8 * GIB),
+    cpus=st.integers(1, 64),
     minibatch_size=st.none() | st.integers(1, 100),
     threads=st.none() | st.integers(1, 64),
     safety_factor=st.none() | st.floats(0.05, 1.0),
-    storage=st.none() | st.builds(Storage, st.just("zstd"), st.sampled_from(["sample", "cell", "feature"])),
+    stored=st.sampled_from(ANY_STORAGE),
+    filesystem=st.sampled_from(["ext4", "btrfs", "nfs4", "tmpfs"]),
 )
 def test_any_shape_and_budget_is_planned_or_refused(
     facts: ParameterFacts,
     nbytes: int,
+    cpus: int,
     minibatch_size: int | None,
     threads: int | None,
     safety_factor: float | None,
-    storage: Storage | None,
+    stored: tuple[str, Storage],
+    filesystem: str,
 ) -> None:
-    options = {"minibatch_size": minibatch_size, "threads": threads, "safety_factor": safety_factor, "storage": storage}
+    suffix, storage = stored
+    target = TargetFacts(f"counts{suffix}", suffix, filesystem)
+
+    def asked(facts: ParameterFacts, nbytes: int) -> Plan:
+        return decide(
+            facts,
+            Budget(nbytes, cpus),
+            target,
+            minibatch_size=minibatch_size,
+            threads=threads,
+            safety_factor=safety_factor,
+            storage=storage,
+            libraries=100 * MIB,
+        )
+
     try:
-        found = made(facts, nbytes, **options)
+        found = asked(facts, nbytes)
     except BudgetError:
         # It must not fit indeed: the least possible slabs beside the least possible minibatch are too much.
-        least = made(replace(facts, ncells=min(4, facts.ncells)), 2**50, **options)
-        fewest = minibatch_size or 1
+        least = asked(replace(facts, ncells=min(4, facts.ncells)), 2**50)
         working = {quantity.name: quantity.nbytes for quantity in least.quantities}
         minimum = working["process now"] + working["libraries"] + working["threads"]
-        minimum += min(fewest, facts.nsamples) * facts.sample_nbytes
+        minimum += min(minibatch_size or 1, facts.nsamples) * facts.sample_nbytes
         minimum += 2 * min(4, facts.ncells) * facts.nfeatures * np.dtype(facts.dtype).itemsize
-        minimum += working.get("encoder", 0) + working.get("chunk index", 0)
+        minimum += sum(working.get(name, 0) for name in ("encoder", "chunk index", "design", "names", "dirty pages"))
+        if filesystem == "tmpfs":
+            raw = math.prod(facts.shape) * np.dtype(facts.dtype).itemsize
+            minimum += raw if storage.compression == "none" else min(raw, int(0.25 * math.prod(facts.shape)))
         assert minimum * 1.1 + 64 * MIB > Budget(nbytes, 4).allowed(safety_factor)
         return
     check_plan(found)
     if minibatch_size is not None:
         assert found.minibatch == min(minibatch_size, facts.nsamples)
-    if threads is not None:
-        assert found.threads == threads
+    assert found.threads == (threads or cpus)
 
 
 def test_decide_is_pure() -> None:
