@@ -7,21 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.cgroup import available
-from tests.forecast import BEGIN, CASES, DOCUMENT, END, Case, measure, warm_up
+from tests.forecast import BEGIN, CASES, DOCUMENT, END, Case, measure, warm
 
 WITHOUT_GROUPS = available()
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Kernels on disk."""
-    warm_up(tmp_path_factory.mktemp("warm"))
-
-
 @pytest.mark.skipif(WITHOUT_GROUPS is not None, reason=WITHOUT_GROUPS or "")
-@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_peak_is_within_60_to_100_percent_of_the_forecast(case: Case, tmp_path: Path) -> None:
+    if not case.cold:
+        warm(case.options.get("dtype", "uint16"), tmp_path)
     measured = measure(case, tmp_path)
     assert 0.6 <= measured.share <= 1.0, measured.row()
 

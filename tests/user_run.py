@@ -17,10 +17,20 @@ from streamsample.budget import Budget
 from streamsample.run import Progress
 
 
-def make_posterior(shape: tuple[int, int, int], ngroups: int, mean: float, named: bool) -> ss.Posterior:
-    """Draws with small means, most of whose counts are 0, so that there are many of them a second."""
+def make_posterior(
+    shape: tuple[int, int, int], ngroups: int, mean: float, named: bool, covariates: int = 0, density: float = 1.0
+) -> ss.Posterior:
+    """Draws with small means, most of whose counts are 0, so that there are many of them a second.
+
+    A design of so many `covariates` has values that are not 0 in a part of its places, `density`.
+    """
     nsamples, ncells, nfeatures = shape
     rng = np.random.default_rng(0)
+    linear: dict[str, Any] = {}
+    if covariates:
+        values = 0.1 * rng.standard_normal((ncells, covariates))
+        linear["design"] = np.where(rng.random(values.shape) < density, values, 0.0)
+        linear["beta"] = np.float32(0.1) * rng.standard_normal((nsamples, covariates, nfeatures), np.float32)
     return ss.Posterior.from_arrays(
         np.float32(mean) * rng.standard_gamma(1.0, (nsamples, nfeatures), np.float32),
         np.float32(0.5) + rng.standard_gamma(4.0, (nsamples, nfeatures), np.float32),
@@ -29,6 +39,7 @@ def make_posterior(shape: tuple[int, int, int], ngroups: int, mean: float, named
         group=np.arange(ncells) % ngroups,
         cell_names=[f"ACGTACGTACGTACGT-{n}" for n in range(ncells)] if named else None,
         feature_names=[f"ENSG{t:011d}" for t in range(nfeatures)] if named else None,
+        **linear,
     )
 
 
@@ -41,6 +52,8 @@ def main(
     ngroups: int = 1,
     mean: float = 0.1,
     named: bool = False,
+    covariates: int = 0,
+    density: float = 1.0,
     memory: int | None = None,
     threads: int | None = None,
     minibatch: int | None = None,
@@ -56,7 +69,7 @@ def main(
         Compute all counts in memory first, and hold them until a controller that looks once a second has seen it: what
         the plan is there to avoid.
     """
-    stream = ss.CountStream(make_posterior(shape, ngroups, mean, named), seed=0)
+    stream = ss.CountStream(make_posterior(shape, ngroups, mean, named, covariates, density), seed=0)
     budget = None if memory is None else Budget(memory, 2)
     plan = ss.plan(
         stream, path, budget=budget, threads=threads, minibatch_size=minibatch, dtype=dtype, compression=compression
