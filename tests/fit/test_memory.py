@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ print(json.dumps({"cells": plans[0].cells, "forecast": plans[0].peak_nbytes, "pe
 """
 
 NCELLS = 12_000
+DOCUMENT = Path(__file__).parents[2] / "docs" / "memory.md"
 
 
 def fitted(nbytes: int) -> tuple[dict[str, Any], str]:
@@ -60,6 +62,17 @@ def test_the_peak_of_a_fit_is_within_its_forecast(nbytes: int, some: bool) -> No
     assert (f"each step takes {found['cells']:,} cells" in told) is some
     assert found["looks"] > 20
     assert 0.6 * found["forecast"] <= found["peak"] <= found["forecast"] <= nbytes, found
+    cells, forecast, peak = documented()[some]
+    assert (cells == "all") is not some
+    assert 0.9 * found["forecast"] < forecast * MIB < 1.1 * found["forecast"], "docs/memory.md"
+    assert 0.85 * found["peak"] < peak * MIB < 1.15 * found["peak"], "docs/memory.md"
+
+
+def documented() -> list[tuple[str, int, int]]:
+    """Cells in a step, forecast and peak in MiB, of the runs that the document tells: all cells, and some."""
+    _, _, table = DOCUMENT.read_text(encoding="utf-8").partition("| counts | cells in a step |")
+    rows = [line.split("|")[2:5] for line in table.partition("\n\n")[0].splitlines()[2:]]
+    return [(cells.strip(), int(forecast.split()[0]), int(peak.split()[0])) for cells, forecast, peak in rows]
 
 
 def test_a_fit_that_can_not_fit_fails_before_its_first_step() -> None:
