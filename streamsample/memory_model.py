@@ -54,10 +54,10 @@ CHECK_NBYTES = 400
 # Anonymous memory that a process gains, measured with Numba 0.68, h5py 3.16 and SciPy 1.17 on Linux, x86-64.
 _IMPORTS = {"numba": 24 * MIB, "scipy": 16 * MIB, "h5py": 6 * MIB, "mpmath": 4 * MIB}
 _COMPILED_KERNELS = 28 * MIB  # read from disk, with Numba's threads
-_COMPILING = 120 * MIB  # what the compiler keeps of its work, where nothing was found on disk
-_COMPILING_ALL = 210 * MIB  # the same with the routes that only many counts are worth
-_MANY_COUNTS = 2**24  # of single cells, one in 25 or fewer is on such a route (`slab_work.WORTH_COMPILING`)
-ALL_LIBRARIES_NBYTES = sum(_IMPORTS.values()) + _COMPILED_KERNELS + _COMPILING_ALL
+# What the compiler keeps of its work on each route, where it is not found on disk.
+_COMPILING = {"fill_by_rows": 120 * MIB, "fill_by_columns": 48 * MIB, "fill_by_gamma": 40 * MIB}
+_ROWS_MEAN = 4.0  # of single cells of mean 0.76, 4 % are on the other routes; of mean 0.11, 0.1 %
+ALL_LIBRARIES_NBYTES = sum(_IMPORTS.values()) + _COMPILED_KERNELS + sum(_COMPILING.values())
 _ALLOCATOR_SLACK = 0.05  # heap that is free but not returned, as a share of everything else
 _PAGE_ENTRIES = 512  # bytes of memory that a byte of a page table maps: 4096 / 8
 _PAGES_OF_FILES = MIB  # page tables of mapped libraries, and of what lies scattered (0.5 measured)
@@ -171,11 +171,16 @@ def _names_nbytes(names: Names | None, size: int) -> int:
     return 0 if names is None else size * (4 * names.itemsize + 64)
 
 
-def libraries_nbytes(dtype: str, ncounts: int) -> int:
-    """Bytes that loading libraries, and compiling kernels for counts of a type, will add to this process."""
+def libraries_nbytes(dtype: str, ncounts: int, mean: float) -> int:
+    """Bytes that loading libraries, and compiling kernels for counts of a type, will add to this process.
+
+    Routes that few counts take are not compiled (`slab_work.WORTH_COMPILING`); how many do is guessed from their mean.
+    """
     missing = (nbytes for name, nbytes in _IMPORTS.items() if name not in sys.modules)
-    compiling = _COMPILING if ncounts < _MANY_COUNTS else _COMPILING_ALL
-    return sum(missing) + _COMPILED_KERNELS + (0 if on_disk(dtype) else compiling)
+    worth = min(1.0, (mean / _ROWS_MEAN) ** 2) * ncounts >= 2**22
+    routes = _COMPILING if worth else {"fill_by_rows": _COMPILING["fill_by_rows"]}
+    compiling = (nbytes for name, nbytes in routes.items() if not on_disk(dtype, name))
+    return sum(missing) + _COMPILED_KERNELS + sum(compiling)
 
 
 def fixed_quantities(

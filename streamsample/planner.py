@@ -184,7 +184,9 @@ def plan(
         threads=threads,
         dtype=dtype,
         baseline=process_nbytes(),
-        libraries=libraries_nbytes(facts.dtype if dtype == "auto" else dtype, math.prod(facts.shape)),
+        libraries=libraries_nbytes(
+            facts.dtype if dtype == "auto" else dtype, math.prod(facts.shape), facts.counts.mean
+        ),
         check_room=check_room,
         storage=Storage(compression, optimize_for, kept),
     )
