@@ -157,8 +157,12 @@ class Watch:
         """Bytes that the run may hold, by the latest reading."""
 
     def begin(self, plan: Plan) -> Plan:
-        """Return what `relieve` does before the first slab: limits may have fallen since the plan was made."""
-        return self._fitting(plan, self._first)
+        """Do what `relieve` does before the first slab, where limits have fallen since the plan was made.
+
+        Where they have not, a plan that was made larger by hand stays as it is.
+        """
+        self.allowed = allowed_now(plan, self._first, self._first)
+        return plan if self.allowed == plan.allowed_nbytes else self._fitting(plan, self._first)
 
     def relieve(self, plan: Plan) -> Plan:
         """Return `plan` itself, or a smaller one where memory is short, and say so in one line."""

@@ -218,6 +218,13 @@ def test_limit_that_falls_between_plan_and_run_is_noticed_before_the_first_slab(
     assert "(a group: 1000 B); from here on slabs of" in record.getMessage()
 
 
+def test_plan_that_was_made_larger_by_hand_begins_so_unless_its_limit_has_fallen() -> None:
+    plan = plan_for((10, 5_000, 1_000))
+    forced = replace(plan, limit_nbytes=10**9, allowed_nbytes=plan.peak_nbytes // 2, safety_factor=0.7)
+    assert Watch(lambda: reading(10**9)).begin(forced) is forced
+    assert Watch(lambda: reading(1)).begin(forced) is not forced
+
+
 def test_memory_that_the_process_takes_elsewhere_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
