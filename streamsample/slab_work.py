@@ -84,7 +84,7 @@ def fill(
     found = np.zeros((units, FOUND), dtype=np.int64)
     columns, block = features.astype(np.uint64), draws(parameters)
     route = np.full((nsamples, nfeatures), slab.BRACKETS, dtype=np.int8)
-    if nfeatures >= slab.NARROW:
+    if nfeatures >= slab.NARROW and _choosing_pays(out):
         given = columns, block, layout, chunks, int(np.iinfo(out.dtype).max), route
         share_out(lambda first, last: slab.choose_routes(first, last, *given), blocks, threads)
     stages = _stages(route, out)
@@ -129,11 +129,28 @@ def _stages(route: NDArray[np.int8], out: NDArray[Any]) -> list[Callable[..., No
     return [slab.fill_by_rows, *stages] if (route == slab.BRACKETS).any() else stages
 
 
+def _choosing_pays(out: NDArray[Any]) -> bool:
+    """Whether there is a route beside that of small means, or soon will be; else choosing need not be compiled."""
+    from streamsample.kernels import slab
+
+    dtype = out.dtype.name
+    there = _is_there(slab.fill_by_gamma, dtype) or _is_there(slab.fill_by_columns, dtype)
+    return there or _missed("choose_routes", dtype, out.size)
+
+
 def _is_worth(kernel: Any, counts: int, dtype: str) -> bool:
-    """Whether a route's kernel is there, on disk at least, or has been missed often enough to be compiled."""
-    name = kernel.py_func.__name__
-    if any(signature[-1].dtype.name == dtype for signature in kernel.signatures) or on_disk(dtype, name):
-        return True
+    """Whether a route's kernel is there, or has been missed often enough to be compiled."""
+    return _is_there(kernel, dtype) or _missed(kernel.py_func.__name__, dtype, counts)
+
+
+def _is_there(kernel: Any, dtype: str) -> bool:
+    """Whether a kernel is compiled for counts of a type, on disk at least."""
+    loaded = any(signature[-1].dtype.name == dtype for signature in kernel.signatures)
+    return loaded or on_disk(dtype, kernel.py_func.__name__)
+
+
+def _missed(name: str, dtype: str, counts: int) -> bool:
+    """Take note of counts that something is missed for; whether they are enough to compile it."""
     _left[name, dtype] += counts
     return _left[name, dtype] >= WORTH_COMPILING
 
