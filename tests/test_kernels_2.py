@@ -188,7 +188,7 @@ def test_a_route_is_compiled_when_it_is_worth_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(slab_work, "on_disk", lambda *_: False)
     monkeypatch.setattr(slab_work, "_left", type(slab_work._left)())
     used: list[str] = []
-    for name in ("fill_by_gamma", "fill_by_rows"):
+    for name in ("fill_by_gamma", "fill_by_columns", "fill_by_rows"):
         monkeypatch.setattr(slab, name, Watched(getattr(slab, name), used))
     waits = []
     for _ in range(24):  # ten until it is worth choosing, ten more until the choice is worth compiling
