@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,7 +147,13 @@ def _is_worth(kernel: Any, counts: int, dtype: str) -> bool:
 def _is_there(kernel: Any, dtype: str) -> bool:
     """Whether a kernel is compiled for counts of a type, on disk at least."""
     loaded = any(signature[-1].dtype.name == dtype for signature in kernel.signatures)
-    return loaded or on_disk(dtype, kernel.py_func.__name__)
+    return loaded or _was_on_disk(kernel.py_func.__name__, dtype)
+
+
+@cache
+def _was_on_disk(name: str, dtype: str) -> bool:
+    """Whether it was there when first asked for: looking takes as long as reading a few hundred counts."""
+    return on_disk(dtype, name)
 
 
 def _missed(name: str, dtype: str, counts: int) -> bool:

@@ -185,7 +185,7 @@ def test_a_route_is_compiled_when_it_is_worth_it(monkeypatch: pytest.MonkeyPatch
     stream = CountStream(Posterior.from_arrays(**given), 1)
     expected = counts_by_slab(stream)
     monkeypatch.setattr(slab_work, "WORTH_COMPILING", 10 * expected.size)
-    monkeypatch.setattr(slab_work, "on_disk", lambda *_: False)
+    monkeypatch.setattr(slab_work, "_was_on_disk", lambda *_: False)
     monkeypatch.setattr(slab_work, "_left", type(slab_work._left)())
     used: list[str] = []
     for name in ("fill_by_gamma", "fill_by_columns", "fill_by_rows"):
