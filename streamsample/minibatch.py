@@ -6,12 +6,13 @@ import logging
 import os
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamsample import twin
+from streamsample.bins import Layout
 from streamsample.errors import CountOverflow, PosteriorError, SelectionError
 from streamsample.parameters import Parameters
 from streamsample.slab_work import draws, key_words
@@ -20,11 +21,19 @@ from streamsample.slab_work import fill as fill_slab
 if TYPE_CHECKING:
     from streamsample.stream import CountStream
 
-Address = tuple[int, int, int]
-
 logger = logging.getLogger(__name__)
 
 PENDING = 64  # counts a unit of work may leave to tier 3 before its slab is computed once more with more room
+
+
+class Element(NamedTuple):
+    """What one count follows from."""
+
+    address: tuple[int, int, int]
+    """Sample, cell and feature of the posterior."""
+    m: float
+    phi: float
+    inflation: float
 
 
 @dataclass
@@ -77,10 +86,10 @@ class Minibatch:
         while True:
             done = fill_slab(self.stream.seed, chosen.samples[s0:s1], chosen.features, rows, layout, capacity, out)
             if done.outside:
-                raise self._outside(s0, s1, n0, n1)
+                raise self._outside(s0, s1, n0, layout)
             # Before more room is taken, too: where a whole slab overflows, its first count says so.
             for s, n, t in done.pending.tolist():
-                out[s, n, t] = self._settle(s + s0, n + n0, t, out.dtype)
+                out[s, n, t] = self._settle(self._element(s + s0, n0, n, t, layout), out.dtype)
             if done.most <= capacity:
                 break
             capacity = done.most
@@ -110,7 +119,7 @@ class Minibatch:
         samples, cells = chosen.samples[s0:s1], chosen.cells[n0:n1]
         twin.fill(self.stream.seed, samples, cells, chosen.features, p.rows(rows), self.stream.posterior.cells, out)
 
-    def _outside(self, s0: int, s1: int, n0: int, n1: int) -> PosteriorError:
+    def _outside(self, s0: int, s1: int, n0: int, layout: Layout) -> PosteriorError:
         """Find the first mean of a slab that is outside the domain, as there is one, and say so.
 
         The kernels meet them in the order of their routes and threads.
@@ -118,36 +127,35 @@ class Minibatch:
         from streamsample.kernels.blocks import block_of
         from streamsample.kernels.means import LARGEST_MEAN, fill_means
 
-        features, layout = self.stream.selection.features.astype(np.uint64), self.stream.layout(n0, n1)
+        features = self.stream.selection.features.astype(np.uint64)
         means, of = np.empty(features.size), draws(self.parameters)
         for s in range(s0, s1):
             block = block_of(of, s - self.s0, features, 0, features.size)
-            for n in range(n1 - n0):
+            for n in range(layout.group.size):
                 if fill_means(block.base, block.beta, layout, n, means):
                     t = int(np.flatnonzero(~(means <= LARGEST_MEAN))[0])
-                    address, m, _, _ = self._element(s, n0 + n, t)
-                    return PosteriorError.mean_at(address, m)
+                    found = self._element(s, n0, n, t, layout)
+                    return PosteriorError.mean_at(found.address, found.m)
         raise AssertionError("unreachable: the kernels have met one")
 
-    def _element(self, s: int, n: int, t: int) -> tuple[Address, float, float, float]:
-        """Address, m, phi and pi of one count; s, n and t are positions in the selection."""
+    def _element(self, s: int, n0: int, n: int, t: int, layout: Layout) -> Element:
+        """What a count follows from: s, n0 and t are positions in the selection, n one in the layout from n0 on."""
         from streamsample.kernels.blocks import block_of
         from streamsample.kernels.means import mean_of
 
         chosen = self.stream.selection
-        address = int(chosen.samples[s]), int(chosen.cells[n]), int(chosen.features[t])
-        one = draws(self.parameters.rows(slice(s - self.s0, s - self.s0 + 1)))
-        block = block_of(one, 0, chosen.features.astype(np.uint64), t, t + 1)
-        m = mean_of(block.base, block.beta, self.stream.layout(n, n + 1), 0, 0)
-        return address, float(m), float(block.phi[0]), float(block.inflation[0])
+        address = int(chosen.samples[s]), int(chosen.cells[n0 + n]), int(chosen.features[t])
+        block = block_of(draws(self.parameters), s - self.s0, chosen.features.astype(np.uint64), t, t + 1)
+        m = mean_of(block.base, block.beta, layout, n, 0)
+        return Element(address, float(m), float(block.phi[0]), float(block.inflation[0]))
 
-    def _settle(self, s: int, n: int, t: int, dtype: np.dtype[Any]) -> int:
-        """Decide one count in tier 3; s, n and t are positions in the selection."""
+    def _settle(self, element: Element, dtype: np.dtype[Any]) -> int:
+        """Decide one count in tier 3."""
         from streamsample.exact import settle
         from streamsample.kernels.negbin import OVERFLOW, UNDECIDED, quantile, split
         from streamsample.kernels.philox import uniform_at
 
-        address, m, phi, inflation = self._element(s, n, t)
+        address, m, phi, inflation = element
         sample, cell, feature = (np.uint64(i) for i in address)
         u = float(uniform_at(sample, cell, feature, key_words(self.stream.seed)))
         y, status = quantile(m, phi, *split(u, inflation))
