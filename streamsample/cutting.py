@@ -89,10 +89,8 @@ class Work:
 
     def cuts(self) -> Iterator[Cut]:
         """All cuts worth trying: slabs that are halved again and again, each with minibatches halved likewise."""
-        facts, fixed = (
-            self.facts,
-            fixed_quantities(self.facts, self.baseline, self.libraries, self.threads, self.medium),
-        )
+        facts = self.facts
+        fixed = fixed_quantities(facts, self.baseline, self.libraries, self.threads, self.medium)
         row = facts.nfeatures * np.dtype(facts.dtype).itemsize
         plane = facts.ncells * row
         worth = min(max(SLAB_NBYTES, min(facts.ncells, SLAB_CELLS) * row), LARGEST_SLAB_NBYTES)

@@ -18,7 +18,7 @@ from streamsample.geometry import Selection, Shape
 from streamsample.minibatch import PENDING
 from streamsample.parameters import Names
 from streamsample.posterior import Posterior
-from streamsample.slab_work import UNITS_A_THREAD
+from streamsample.slab_work import UNITS_A_THREAD, WORTH_COMPILING
 from streamsample.units import MIB, format_bytes
 
 SLABS_IN_FLIGHT = 2
@@ -174,10 +174,10 @@ def _names_nbytes(names: Names | None, size: int) -> int:
 def libraries_nbytes(dtype: str, ncounts: int, mean: float) -> int:
     """Bytes that loading libraries, and compiling kernels for counts of a type, will add to this process.
 
-    Routes that few counts take are not compiled (`slab_work.WORTH_COMPILING`); how many do is guessed from their mean.
+    Routes that few counts take are not compiled (`slab_work`); how many do is guessed from their mean.
     """
     missing = (nbytes for name, nbytes in _IMPORTS.items() if name not in sys.modules)
-    worth = min(1.0, (mean / _ROWS_MEAN) ** 2) * ncounts >= 2**22
+    worth = min(1.0, (mean / _ROWS_MEAN) ** 2) * ncounts >= WORTH_COMPILING
     routes = _COMPILING if worth else {"fill_by_rows": _COMPILING["fill_by_rows"]}
     compiling = (nbytes for name, nbytes in routes.items() if not on_disk(dtype, name))
     return sum(missing) + _COMPILED_KERNELS + sum(compiling)

@@ -115,11 +115,6 @@ class Plan:
         return nsamples * ncells * nfeatures
 
     @property
-    def slab_shape(self) -> Shape:
-        """(samples, cells, features) of the largest slab."""
-        return self.slab_samples, self.slab_cells, self.shape[2]
-
-    @property
     def slab_nbytes(self) -> int:
         """Size of the largest slab, in bytes."""
         return self.slab_samples * self.slab_cells * self.shape[2] * np.dtype(self.dtype).itemsize
