@@ -37,8 +37,9 @@ def test_one_thread_is_the_callers_own() -> None:
 
 def test_threads_work_at_once() -> None:
     """Each waits for the other two."""
-    together = threading.Barrier(3)
-    share_out(lambda *_: together.wait(timeout=60), 3, 3)
+    together, met = threading.Barrier(3), []
+    share_out(lambda *_: met.append(together.wait(timeout=60)), 3, 3)
+    assert sorted(met) == [0, 1, 2]
 
 
 def test_what_a_unit_raises_is_raised_once_all_have_ended() -> None:

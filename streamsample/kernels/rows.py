@@ -11,7 +11,9 @@ from streamsample.kernels.philox import fill_words, word_of, words_at
 from streamsample.kernels.waiting import PLANE_0, full, leave_outside, wait
 
 ONE = np.uint64(1)
-GATHER, TOP_BYTE = np.uint64(0x0102040810204080), np.uint64(56)  # the lowest bits of eight bytes, in one byte
+# By a product with this the lowest bits of eight bytes come together in the top one, the first byte's as the lowest, on
+# processors that store it first, as all do that Numba knows.
+GATHER, TOP_BYTE = np.uint64(0x0102040810204080), np.uint64(56)
 
 
 @kernel

@@ -198,6 +198,8 @@ def test_arviz_plots_a_tree(
         )
     else:  # which take one feature, and refuse what is not signed and whole
         getattr(arviz_plots, f"plot_ppc_{kind}")(tree.sel(feature="gene4"), backend="matplotlib")
+    assert all(axes.has_data() for axes in mpl.pyplot.gcf().axes)
+    assert mpl.pyplot.gcf().axes
     mpl.pyplot.close("all")
 
 

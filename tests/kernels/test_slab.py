@@ -10,8 +10,10 @@ import sys
 import numpy as np
 import pytest
 
+from streamsample import minibatch
 from streamsample.bins import MOST_BINS, lay_out
 from streamsample.exact import settle
+from streamsample.kernels import columns, gamma, waiting
 from streamsample.kernels.philox import uniform_at
 from streamsample.kernels.slab import (
     BLOCK,
@@ -74,8 +76,26 @@ def test_u_at_a_step_goes_through_tier_3():
 
 
 def test_more_undecided_counts_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr("streamsample.minibatch.PENDING", 2)
+    rooms, fill = [], minibatch.fill_slab
+
+    def counted(*arguments):
+        rooms.append(arguments[-2])
+        return fill(*arguments)
+
+    monkeypatch.setattr(minibatch, "PENDING", 2)
+    monkeypatch.setattr(minibatch, "fill_slab", counted)
     test_u_at_a_step_goes_through_tier_3()
+    assert rooms[0] == 2
+    assert max(rooms) >= 30, "a slab was made once more, with room for all"
+
+
+def test_a_step_of_any_route_fits_into_the_queue():
+    """Nothing checks that when a count is put there."""
+    quad = 4
+    assert quad * BLOCK <= waiting.STEP
+    assert quad * columns.LANES <= waiting.STEP
+    assert gamma.LANES + quad * gamma.LANES <= waiting.STEP
+    assert 2 ** int(waiting.COLUMN_BITS) > BLOCK
 
 
 DIGEST = """
